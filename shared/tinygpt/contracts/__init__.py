@@ -1,0 +1,1 @@
+"""What crosses the wire: pydantic models, run states and the error tree. Imports pydantic only."""

@@ -1,0 +1,193 @@
+"""The one tree of errors. Each class carries its HTTP status, type and code; the door turns it into a response.
+
+TinyGPTError                       500 internal_error
+├── InvalidRequest                 422 invalid_request
+│   ├── MalformedRequest           400 malformed_request
+│   ├── TooLarge                   413 too_large
+│   ├── UnsupportedMediaType       415 unsupported_media_type
+│   └── InvalidDataset             422 invalid_dataset
+├── Unauthenticated                401 missing_api_key
+├── Forbidden                      403 scope_missing
+├── NotFound                       404 not_found
+├── MethodNotAllowed               405 method_not_allowed
+├── Conflict                       409 conflict
+├── TooManyRequests                429 rate_limited
+│   └── QueueFull                  429 queue_full
+├── Unavailable                    503 unavailable
+│   ├── ModelLoading               503 loading
+│   ├── NoModel                    503 no_model
+│   ├── Draining                   503 draining
+│   ├── RedisUnavailable           503 redis_unavailable
+│   └── UpstreamUnavailable        503 model_server_unavailable
+├── DeadlineExceeded               504 deadline_exceeded
+├── StorageFull                    507 storage_full
+├── InvalidCheckpoint              500 invalid_checkpoint
+├── TrainingFailed                 500 training_failed
+└── LeaseLost                      500 lease_lost
+"""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong, in one sentence that says what to do, and how to find it again in the logs."""
+
+    message: str
+    type: str = Field(examples=["invalid_request_error"])
+    code: str = Field(examples=["invalid_request"])
+    param: str | None = Field(default=None, description="The field or header at fault, where there is one.")
+    request_id: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """Every error response of every service."""
+
+    error: ErrorDetail
+
+
+class TinyGPTError(Exception):
+    """The root. `message` is one sentence for a person; `param` names the field at fault.
+
+    `retry_after` (seconds) becomes the `Retry-After` header; `extra` is added beside `error` in the response body.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+        self.extra = extra or {}
+
+    def detail(self, request_id: str | None = None) -> ErrorDetail:
+        return ErrorDetail(
+            message=self.message, type=self.type, code=self.code, param=self.param, request_id=request_id
+        )
+
+
+class InvalidRequest(TinyGPTError):
+    status = 422
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+
+class MalformedRequest(InvalidRequest):
+    status = 400
+    code = "malformed_request"
+
+
+class TooLarge(InvalidRequest):
+    status = 413
+    code = "too_large"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    status = 415
+    code = "unsupported_media_type"
+
+
+class InvalidDataset(InvalidRequest):
+    code = "invalid_dataset"
+
+
+class Unauthenticated(TinyGPTError):
+    status = 401
+    type = "authentication_error"
+    code = "missing_api_key"
+
+
+class Forbidden(TinyGPTError):
+    status = 403
+    type = "permission_error"
+    code = "scope_missing"
+
+
+class NotFound(TinyGPTError):
+    status = 404
+    type = "not_found_error"
+    code = "not_found"
+
+
+class MethodNotAllowed(TinyGPTError):
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class Conflict(TinyGPTError):
+    status = 409
+    type = "conflict_error"
+    code = "conflict"
+
+
+class TooManyRequests(TinyGPTError):
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limited"
+
+
+class QueueFull(TooManyRequests):
+    code = "queue_full"
+
+
+class Unavailable(TinyGPTError):
+    status = 503
+    type = "unavailable_error"
+    code = "unavailable"
+
+
+class ModelLoading(Unavailable):
+    code = "loading"
+
+
+class NoModel(Unavailable):
+    code = "no_model"
+
+
+class Draining(Unavailable):
+    code = "draining"
+
+
+class RedisUnavailable(Unavailable):
+    code = "redis_unavailable"
+
+
+class UpstreamUnavailable(Unavailable):
+    code = "model_server_unavailable"
+
+
+class DeadlineExceeded(TinyGPTError):
+    status = 504
+    type = "timeout_error"
+    code = "deadline_exceeded"
+
+
+class StorageFull(TinyGPTError):
+    status = 507
+    code = "storage_full"
+
+
+class InvalidCheckpoint(TinyGPTError):
+    code = "invalid_checkpoint"
+
+
+class TrainingFailed(TinyGPTError):
+    code = "training_failed"
+
+
+class LeaseLost(TinyGPTError):
+    """Another worker owns the run now: stop at once and write nothing more."""
+
+    code = "lease_lost"

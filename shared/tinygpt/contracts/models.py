@@ -1,0 +1,92 @@
+"""Models on the wire: what is served, what could be, and how healthy a service is."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from tinygpt.contracts.runs import Promotion, RunMetrics
+
+
+class CurrentModel(BaseModel):
+    """`models/current.json`: the run whose best checkpoint is served."""
+
+    run_id: str
+    sha256: str
+    promoted_at: float
+    previous: str | None = None
+
+
+class FileEntry(BaseModel):
+    sha256: str
+    size_bytes: int
+
+
+class Manifest(BaseModel):
+    """`runs/<run_id>/manifest.json`, written when a run ends: files with their hashes, and what they reached."""
+
+    run_id: str
+    dataset_id: str
+    created_at: float
+    files: dict[str, FileEntry]
+    metrics: RunMetrics
+    hyperparameters: dict[str, Any]
+    promotion: Promotion | None = None
+
+
+class ModelInfo(BaseModel):
+    """One line of `GET /models`."""
+
+    model_id: str = Field(description="The run that trained it.")
+    current: bool
+    created_at: float
+    dataset_id: str
+    metrics: RunMetrics
+    hyperparameters: dict[str, Any]
+
+
+class ModelList(BaseModel):
+    """Newest first."""
+
+    models: list[ModelInfo]
+
+
+class LoadedModel(BaseModel):
+    """Metadata of the model in a model server's memory."""
+
+    model_id: str
+    sha256: str
+    parameters: int
+    hyperparameters: dict[str, Any]
+    validation_loss: float | None
+    retrieval_rows: int
+    loaded_at: float
+
+
+class ModelServerHealth(BaseModel):
+    """`GET /health` of the model server."""
+
+    status: Literal["ok", "loading", "no_model", "draining"]
+    model: LoadedModel | None = None
+    load_error: str | None = Field(default=None, description="Why a newer model was not loaded.")
+    uptime_seconds: float
+    in_flight: int
+
+
+class GatewayHealth(BaseModel):
+    """`GET /health` of the gateway: readiness with everything behind it."""
+
+    status: Literal["ok", "unavailable", "draining"]
+    reason: str | None = None
+    redis: Literal["ok", "unavailable"]
+    model_servers: dict[str, ModelServerHealth | None]
+    in_flight: int
+    waiting: int
+    queued_runs: int | None
+    uptime_seconds: float
+
+
+class Liveness(BaseModel):
+    """`GET /livez`: the process turns."""
+
+    status: Literal["ok", "stalled"]
+    last_step_seconds: float = Field(description="Age of the event loop's last turn.")

@@ -1,0 +1,143 @@
+"""A training run: its request, its states and the edges between them, its progress and its record."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tinygpt.contracts.datasets import RowIn
+from tinygpt.contracts.errors import ErrorDetail
+
+BUNDLED_DATASET = "bundled"
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: dict[RunState, frozenset[RunState]] = {
+    RunState.QUEUED: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}),
+    RunState.RUNNING: frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.QUEUED}),
+    RunState.SUCCEEDED: frozenset(),
+    RunState.FAILED: frozenset(),
+    RunState.CANCELLED: frozenset(),
+}
+"""Every edge there is. `running -> queued` is a worker that was lost or told to yield."""
+
+
+class TrainRequest(BaseModel):
+    """`POST /train`. Every field has a default: `{}` trains the default preset on the bundled data."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"preset": "quick-start"},
+                {"dataset": "d-5f2b9c1e7a3d4b60", "model": "small", "max_seconds": 600, "seed": 1},
+            ]
+        },
+    )
+
+    dataset: str = Field(
+        default=BUNDLED_DATASET, description="`bundled`, or the id that `POST /datasets` returned.", max_length=64
+    )
+    rows: Annotated[list[RowIn], Field(min_length=1, max_length=20_000)] | None = Field(
+        default=None, description="Rows to train on, instead of `dataset`."
+    )
+    preset: Literal["quick-start", "default"] = Field(
+        default="default", description="`quick-start`: about 90 s on 2 cores; `default`: at most 10 minutes."
+    )
+    model: Literal["tiny", "small"] | None = Field(default=None, description="The size, instead of the preset's.")
+    context_length: int | None = Field(default=None, ge=16, le=4096, description="Tokens, prompt and code together.")
+    batch_size: int | None = Field(default=None, ge=1, le=1024, description="Rows in a step.")
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    max_steps: int | None = Field(default=None, ge=1, le=10_000_000)
+    max_seconds: float | None = Field(default=None, gt=0, le=7 * 24 * 3600, description="Time budget of the run.")
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    promote: Literal["auto", "always", "never"] = Field(
+        default="auto", description="`auto`: serve the new model only if it beats the one served now."
+    )
+
+    @model_validator(mode="after")
+    def _one_source_of_rows(self) -> Self:
+        if self.rows is not None and self.dataset != BUNDLED_DATASET:
+            raise ValueError("give either rows or dataset, not both")
+        return self
+
+
+class Progress(BaseModel):
+    """Where a run stands."""
+
+    step: int
+    max_steps: int | None = None
+    elapsed_seconds: float
+    seconds_left: float | None = None
+    train_loss: float | None = Field(default=None, description="Nats per labelled token, recent mean.")
+    validation_loss: float | None = Field(default=None, description="Nats per character of code, last evaluation.")
+    best_validation_loss: float | None = None
+    tokens_per_second: float | None = Field(default=None, description="Labelled tokens.")
+
+
+class RunMetrics(BaseModel):
+    """What a finished run reached."""
+
+    steps: int
+    seconds: float
+    validation_loss: float = Field(description="Of the best checkpoint, nats per character of code.")
+    bits_per_character: float
+    parameters: int
+    training_rows: int
+    validation_rows: int
+    stopped_by: str = Field(description="max_steps, max_seconds, patience or stop_requested")
+
+
+class Promotion(BaseModel):
+    """Whether the run's model is served, and why."""
+
+    promoted: bool
+    reason: str
+    bits_per_character: float | None = None
+    served_bits_per_character: float | None = None
+
+
+class RunRecord(BaseModel):
+    """`GET /train/{id}`. Times are seconds since the epoch."""
+
+    run_id: str
+    state: RunState
+    request: TrainRequest = Field(description="As accepted; rows sent in the body are stored as `dataset`.")
+    dataset_id: str
+    origin: Literal["api", "quick-start"] = "api"
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    attempt: int = Field(default=0, description="How many workers have started on it.")
+    cancel_requested: bool = False
+    progress: Progress | None = None
+    metrics: RunMetrics | None = None
+    promotion: Promotion | None = None
+    error: ErrorDetail | None = None
+
+
+class RunList(BaseModel):
+    """Newest first."""
+
+    runs: list[RunRecord]
+
+
+class RunEvent(BaseModel):
+    """One line of `events.jsonl` and one server-sent event. `id` orders the events of a run."""
+
+    id: str = ""
+    type: Literal["state", "progress", "evaluation", "promotion"]
+    at: float = Field(description="Seconds since the epoch.")
+    data: dict[str, Any]

@@ -1,0 +1,1 @@
+"""Rows, their validation, the tokenizer and supervised examples. No torch."""

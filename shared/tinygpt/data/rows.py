@@ -1,0 +1,169 @@
+"""Rows of `{"prompt", "code"}`, read one by one from JSONL, CSV or SQLite. Further keys are kept."""
+
+import csv
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tinygpt.contracts.datasets import ProblemKind, RowProblem
+from tinygpt.contracts.errors import InvalidDataset
+from tinygpt.durable import open_whole
+
+Format = Literal["jsonl", "csv", "sqlite"]
+REQUIRED_KEYS = ("prompt", "code")
+_SUFFIXES: dict[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+    ".db": "sqlite",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt and the code that answers it."""
+
+    prompt: str
+    code: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps({"prompt": self.prompt, "code": self.code, **self.extra}, ensure_ascii=False)
+
+
+def format_of(path: Path) -> Format:
+    """The format that a file's name stands for; JSONL where the name says nothing."""
+    return _SUFFIXES.get(path.suffix.lower(), "jsonl")
+
+
+def scan_rows(path: Path, format: Format | None = None) -> Iterator[tuple[int, Row | RowProblem]]:
+    """Every row of the file with its line number (SQLite: its position), a `RowProblem` where a row can't be read.
+
+    Raises:
+        InvalidDataset: the file as a whole can't be read (missing, no such table, no such column).
+    """
+    format = format or format_of(path)
+    try:
+        match format:
+            case "jsonl":
+                yield from _scan_jsonl(path)
+            case "csv":
+                yield from _scan_csv(path)
+            case "sqlite":
+                yield from _scan_sqlite(path)
+    except OSError as error:
+        raise InvalidDataset(f"{path} can't be read: {error.strerror}.") from error
+
+
+def read_rows(path: Path, format: Format | None = None) -> list[Row]:
+    """The good rows of a file. Raises `InvalidDataset` on the first bad one, or where there is none at all."""
+    rows = []
+    for line, row in scan_rows(path, format):
+        if isinstance(row, RowProblem):
+            raise InvalidDataset(
+                f"{path.name}, line {line}: {row.message} `tinygpt data check` lists every bad row."
+            )
+        rows.append(row)
+    if not rows:
+        raise InvalidDataset(f"{path.name} has no rows: give it at least two prompts with their code.")
+    return rows
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as JSONL, whole or not at all. Raises `StorageFull`."""
+    with open_whole(path) as file:
+        for row in rows:
+            file.write(row.to_json().encode() + b"\n")
+
+
+def _scan_jsonl(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
+    with path.open("rb") as file:
+        for line, raw in enumerate(file, start=1):
+            if not raw.strip():
+                continue
+            try:
+                text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                yield line, _problem(line, ProblemKind.INVALID_UTF8, f"not UTF-8 text (byte {error.start + 1}).")
+                continue
+            try:
+                record = json.loads(text)
+            except (json.JSONDecodeError, RecursionError) as error:
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+                hint = " (two rows on one line? send files with curl's --data-binary)" if "Extra" in reason else ""
+                yield line, _problem(line, ProblemKind.NOT_JSON, f"not JSON: {reason}{hint}.")
+                continue
+            yield line, row_from(record, line)
+
+
+def _scan_csv(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file)
+        try:
+            _require_columns(path, "header", reader.fieldnames or [])
+            for record in reader:
+                record.pop(None, None)  # type: ignore[call-overload]  # cells beyond the header
+                if any("\udc80" <= c <= "\udcff" for value in record.values() for c in value or ""):
+                    yield reader.line_num, _problem(reader.line_num, ProblemKind.INVALID_UTF8, "not UTF-8 text.")
+                else:
+                    yield reader.line_num, row_from(record, reader.line_num)
+        except csv.Error as error:
+            raise InvalidDataset(f"{path.name}, line {reader.line_num}: not CSV: {error}.") from error
+
+
+def _scan_sqlite(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
+    if not path.exists():
+        raise FileNotFoundError(2, "no such file")
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
+    try:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        if not tables:
+            raise InvalidDataset(f"{path.name} has no table: give it a table `rows` with the columns prompt and code.")
+        table = "rows" if "rows" in tables else tables[0]
+        cursor = connection.execute(f'SELECT * FROM "{table.replace(chr(34), chr(34) * 2)}"')
+        _require_columns(path, f"table {table!r}", [column[0] for column in cursor.description])
+        for position, record in enumerate(cursor, start=1):
+            yield position, row_from(dict(record), position)
+    except sqlite3.DatabaseError as error:
+        raise InvalidDataset(f"{path.name} can't be read as SQLite: {error}.") from error
+    finally:
+        connection.close()
+
+
+def _require_columns(path: Path, where: str, columns: Iterable[str]) -> None:
+    columns = list(columns)
+    missing = [key for key in REQUIRED_KEYS if key not in columns]
+    if missing:
+        raise InvalidDataset(
+            f"{path.name}: the {where} has the columns {', '.join(columns) or '(none)'} but needs prompt and code: "
+            f"rename or add {' and '.join(missing)}."
+        )
+
+
+def row_from(record: object, line: int) -> Row | RowProblem:
+    """A row from a parsed record, or what is wrong with it."""
+    if not isinstance(record, dict):
+        return _problem(line, ProblemKind.NOT_AN_OBJECT, 'not an object: a row looks like {"prompt": "…", "code": "…"}.')
+    for key in REQUIRED_KEYS:
+        if key not in record or record[key] is None:
+            return _problem(line, ProblemKind.KEY_MISSING, f"the key {key!r} is missing.")
+        if not isinstance(record[key], str):
+            return _problem(line, ProblemKind.NOT_TEXT, f"{key!r} is {type(record[key]).__name__}, not text.")
+        if not record[key].strip():
+            return _problem(line, ProblemKind.BLANK, f"{key!r} is blank.")
+        if "\0" in record[key]:
+            return _problem(line, ProblemKind.NUL_CHARACTER, f"{key!r} has a NUL character.")
+        if any("\ud800" <= character <= "\udfff" for character in record[key]):
+            return _problem(line, ProblemKind.INVALID_UTF8, f"{key!r} has half a surrogate pair, which is not text.")
+    extra = {key: value for key, value in record.items() if key not in REQUIRED_KEYS}
+    return Row(prompt=record["prompt"], code=record["code"], extra=extra)
+
+
+def _problem(line: int, kind: ProblemKind, message: str) -> RowProblem:
+    return RowProblem(line=line, kind=kind, message=message)

@@ -1,0 +1,1 @@
+"""From a prompt to code: sampling, decoding, post-processing, retrieval."""

@@ -1,0 +1,44 @@
+"""Keys and values of the tokens already seen, so that decoding computes only the new token's."""
+
+import torch
+from torch import Tensor
+
+from tinygpt.model.config import ModelConfig
+
+
+class LayerCache:
+    """One layer's keys and values, each (batch, heads, capacity, head_width), filled from the left."""
+
+    def __init__(self, batch: int, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
+        shape = (batch, config.heads, config.context_length, config.head_width)
+        self.keys = torch.zeros(shape, device=device, dtype=dtype)
+        self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.length = 0
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (batch, heads, time, head_width) and return everything stored so far, as views."""
+        end = self.length + keys.size(2)
+        self.keys[:, :, self.length : end] = keys
+        self.values[:, :, self.length : end] = values
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class KVCache:
+    """The caches of all layers. Lives as long as one sequence is decoded."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        batch: int = 1,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        device = device or torch.device("cpu")
+        self.layers = [LayerCache(batch, config, device, dtype) for _ in range(config.layers)]
+
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+        return self.layers[0].length

@@ -1,0 +1,60 @@
+"""A fencing lease: the right to work on a run, which lapses when its holder falls silent.
+
+The token grows with every acquisition, so that a holder which stalled and comes back finds a larger one
+in its place and writes nothing more (M. Kleppmann, "How to do distributed locking", 2016).
+"""
+
+import time
+
+import redis
+
+from tinygpt.contracts.errors import LeaseLost
+
+_FENCE = "tinygpt:fence"
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+
+
+def lease_key(run_id: str) -> str:
+    return f"tinygpt:lease:{run_id}"
+
+
+class Lease:
+    """Held by one worker for one run. Not thread-safe: the training loop renews it between steps."""
+
+    def __init__(self, connection: redis.Redis, run_id: str, token: int, seconds: float) -> None:
+        self.run_id = run_id
+        self.token = token
+        self._connection = connection
+        self._seconds = seconds
+        self._renewed_at = time.monotonic()
+
+    @classmethod
+    def acquire(cls, connection: redis.Redis, run_id: str, seconds: float) -> "Lease | None":
+        """Take the lease of a run; None where another worker holds it."""
+        token = int(connection.incr(_FENCE))
+        if not connection.set(lease_key(run_id), token, nx=True, px=int(seconds * 1000)):
+            return None
+        return cls(connection, run_id, token, seconds)
+
+    def renew_if_due(self) -> None:
+        """Renew after a third of the lease's time. Raises `LeaseLost`."""
+        if time.monotonic() - self._renewed_at >= self._seconds / 3:
+            self.verify()
+
+    def verify(self) -> None:
+        """Prove that the lease is still held, and renew it.
+
+        Redis may be away for a moment: the lease is then good for as long as nobody else can have taken it.
+
+        Raises:
+            LeaseLost: another worker holds it, or it was not renewed in time.
+        """
+        asked_at = time.monotonic()
+        try:
+            held = self._connection.eval(_RENEW, 1, lease_key(self.run_id), str(self.token), int(self._seconds * 1000))
+        except (redis.ConnectionError, redis.TimeoutError):
+            held = asked_at - self._renewed_at < self._seconds
+        else:
+            self._renewed_at = asked_at
+        if not held:
+            raise LeaseLost(f"The lease of run {self.run_id} lapsed: another worker may have taken the run over.")

@@ -1,0 +1,53 @@
+"""Redis and the training queue: how to connect, and the one RQ queue with its JSON serializer."""
+
+import contextlib
+from collections.abc import Iterator
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from tinygpt.contracts.errors import RedisUnavailable
+from tinygpt.runtime.settings import Settings
+
+QUEUE_NAME = "training"
+JOB_FUNCTION = "services.trainer.job.run_training"
+"""Named, not imported: the gateway enqueues it without knowing the trainer."""
+
+
+def connect(settings: Settings, *, decode_responses: bool = True) -> redis.Redis:
+    """A client that gives up within seconds: two short retries, then `redis.ConnectionError`."""
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    return redis.Redis.from_url(
+        settings.redis_url,
+        password=password,
+        decode_responses=decode_responses,
+        socket_timeout=10,
+        socket_connect_timeout=2,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=2),
+    )
+
+
+def training_queue(connection: redis.Redis) -> Queue:
+    """The queue of training jobs. `connection` must not decode responses: RQ reads bytes."""
+    return Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer, default_timeout=-1)
+
+
+@contextlib.contextmanager
+def redis_errors() -> Iterator[None]:
+    """Turn a Redis that can't be reached, is loading or can't write into `RedisUnavailable`."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError) as error:
+        raise RedisUnavailable(
+            "Redis can't be reached, so runs can't be read or accepted now: try again shortly.", retry_after=2
+        ) from error
+    except redis.ResponseError as error:
+        if not str(error).startswith(("MISCONF", "OOM", "LOADING", "BUSY")):
+            raise
+        raise RedisUnavailable(
+            f"Redis answers but can't take writes now ({str(error).split(' ')[0]}): check its disk and memory.",
+            retry_after=5,
+        ) from error

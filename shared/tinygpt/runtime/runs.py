@@ -1,0 +1,328 @@
+"""The record of every training run in Redis, and the only place where a run changes its state.
+
+Keys: `tinygpt:run:<id>` (hash, a JSON value a field), `tinygpt:runs` (all, by time of creation),
+`tinygpt:runs:active` (not yet ended), `tinygpt:events:<id>` (stream), `tinygpt:lease:<id>`.
+Several gateways and trainers share one Redis: whatever decides and then writes is one Lua script or one MULTI.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any, Literal, cast
+
+import redis
+from rq import Queue
+
+from tinygpt.contracts.errors import Conflict, ErrorDetail, LeaseLost, NotFound
+from tinygpt.contracts.runs import (
+    TRANSITIONS,
+    Progress,
+    Promotion,
+    RunEvent,
+    RunMetrics,
+    RunRecord,
+    RunState,
+    TrainRequest,
+)
+from tinygpt.runtime.lease import Lease, lease_key
+from tinygpt.runtime.queue import JOB_FUNCTION
+
+_RUNS = "tinygpt:runs"
+_ACTIVE = "tinygpt:runs:active"
+_IDEMPOTENCY_SECONDS = 24 * 3600
+_EVENTS_KEPT = 5000
+_EVENTS_KEPT_SECONDS = 7 * 24 * 3600
+_LOST_JOB_SECONDS = 10.0
+MAX_ATTEMPTS = 5
+"""A run whose worker was lost this often fails, so that a run which kills its worker does not do so for ever."""
+
+_TRANSITION = """
+-- KEYS: run, lease, active set. ARGV: run id, new state, lease token ('' = nobody may hold it, '*' = don't care),
+-- number of allowed states, the states, then field, value, ...
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return 'missing' end
+local holder = redis.call('GET', KEYS[2])
+if ARGV[3] == '' then
+  if holder then return 'held' end
+elseif ARGV[3] ~= '*' and holder ~= ARGV[3] then
+  return 'lost'
+end
+local allowed, count = false, tonumber(ARGV[4])
+for i = 5, 4 + count do allowed = allowed or ('"' .. ARGV[i] .. '"' == state) end
+if not allowed then return state end
+redis.call('HSET', KEYS[1], 'state', '"' .. ARGV[2] .. '"', unpack(ARGV, 5 + count))
+if ARGV[2] == 'running' or ARGV[2] == 'queued' then
+  redis.call('SADD', KEYS[3], ARGV[1])
+else
+  redis.call('SREM', KEYS[3], ARGV[1])
+end
+if ARGV[2] ~= 'running' then redis.call('DEL', KEYS[2]) end
+return 'ok'
+"""
+
+
+def new_run_id() -> str:
+    """Sorts by time: `r-` + UTC date and time + randomness."""
+    return f"r-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+
+
+class RunStore:
+    """Runs in Redis and their jobs in the RQ queue. `connection` decodes responses, the queue's does not.
+
+    Every method may raise `redis.ConnectionError`; `tinygpt.runtime.queue.redis_errors` turns it into a 503.
+    """
+
+    def __init__(self, connection: redis.Redis, queue: Queue) -> None:
+        self._redis = connection
+        self._queue = queue
+
+    # -- asked for by clients
+
+    def create(
+        self,
+        request: TrainRequest,
+        dataset_id: str,
+        *,
+        origin: Literal["api", "quick-start"] = "api",
+        idempotency_key: str | None = None,
+    ) -> tuple[RunRecord, bool]:
+        """Record a run and enqueue its job in one MULTI; with a known `idempotency_key`, return that run instead.
+
+        Returns the record, and whether it is new. Raises `Conflict` where the key was used for another request.
+        """
+        run_id = new_run_id()
+        if idempotency_key is not None:
+            key = f"tinygpt:idempotency:{idempotency_key}"
+            if not self._redis.set(key, run_id, nx=True, ex=_IDEMPOTENCY_SECONDS):
+                run_id = cast(str, self._redis.get(key) or run_id)
+                if self._redis.exists(_run_key(run_id)):
+                    return self._same(run_id, request, dataset_id), False
+        record = RunRecord(
+            run_id=run_id,
+            state=RunState.QUEUED,
+            request=request,
+            dataset_id=dataset_id,
+            origin=origin,
+            created_at=time.time(),
+        )
+        with self._queue.connection.pipeline() as pipe:
+            pipe.hset(_run_key(run_id), mapping=_fields(record.model_dump(mode="json")))
+            pipe.zadd(_RUNS, {run_id: record.created_at})
+            pipe.sadd(_ACTIVE, run_id)
+            self._enqueue(run_id, pipe)
+            pipe.execute()
+        self._publish_state(run_id, RunState.QUEUED)
+        return record, True
+
+    def _same(self, run_id: str, request: TrainRequest, dataset_id: str) -> RunRecord:
+        record = self.get(run_id)
+        if record.request != request or record.dataset_id != dataset_id:
+            raise Conflict(
+                f"This Idempotency-Key was used for another request (run {run_id}): use a new key.",
+                param="Idempotency-Key",
+            )
+        return record
+
+    def get(self, run_id: str) -> RunRecord:
+        """Raises `NotFound`."""
+        fields = cast(dict[str, str], self._redis.hgetall(_run_key(run_id)))
+        if "run_id" not in fields:
+            raise NotFound(f"There is no run {run_id[:80]!r}: GET /train lists them.")
+        return RunRecord.model_validate({name: json.loads(value) for name, value in fields.items()}, extra="ignore")
+
+    def newest(self, limit: int = 50) -> list[RunRecord]:
+        """The latest runs, newest first."""
+        return [self.get(run_id) for run_id in cast(list[str], self._redis.zrevrange(_RUNS, 0, limit - 1))]
+
+    def active(self) -> list[RunRecord]:
+        """Runs that have not ended, oldest first."""
+        return sorted(
+            (self.get(run_id) for run_id in cast(set[str], self._redis.smembers(_ACTIVE))), key=lambda r: r.created_at
+        )
+
+    def active_count(self) -> int:
+        return cast(int, self._redis.scard(_ACTIVE))
+
+    def cancel(self, run_id: str) -> RunRecord:
+        """End a queued run now; ask a running one to save and stop. Raises `NotFound`, `Conflict` if it has ended."""
+        record = self.get(run_id)
+        if self._move(run_id, RunState.CANCELLED, sources={RunState.QUEUED}, token="*", ended_at=time.time()):
+            self._queue.remove(run_id)
+            return self.get(run_id)
+        record = self.get(run_id)
+        if record.state.is_final:
+            raise Conflict(f"Run {run_id} has already {_past(record.state)}, so it can't be cancelled.")
+        self._set(run_id, cancel_requested=True)
+        return self.get(run_id)
+
+    # -- done by trainers
+
+    def start(self, run_id: str, lease_seconds: float) -> Lease | None:
+        """Take a queued run's lease and set it running; None where it is not queued or another worker has it."""
+        record = self.get(run_id)
+        if record.state is not RunState.QUEUED:
+            return None
+        lease = Lease.acquire(self._redis, run_id, lease_seconds)
+        if lease is None:
+            return None
+        started_at = record.started_at or time.time()
+        attempt = record.attempt + 1
+        if not self._move(
+            run_id, RunState.RUNNING, token=str(lease.token), started_at=started_at, attempt=attempt, ended_at=None
+        ):
+            return None
+        return lease
+
+    def finish(
+        self,
+        lease: Lease,
+        state: RunState,
+        *,
+        metrics: RunMetrics | None = None,
+        promotion: Promotion | None = None,
+        error: ErrorDetail | None = None,
+    ) -> None:
+        """End the run that `lease` holds. Raises `LeaseLost` if it is another worker's by now."""
+        outcome = {"metrics": metrics, "promotion": promotion, "error": error}
+        fields = {name: value.model_dump(mode="json") for name, value in outcome.items() if value is not None}
+        self._move_or_lose(lease, state, ended_at=time.time(), **fields)
+
+    def give_back(self, lease: Lease) -> None:
+        """Return a run whose worker was told to yield; it goes on from `last.pt`. Raises `LeaseLost`.
+
+        Its job is enqueued by the next `recover`: RQ still has this job under way and forgets it when it returns.
+        """
+        self._move_or_lose(lease, RunState.QUEUED, attempt=self.get(lease.run_id).attempt - 1)
+
+    def cancel_requested(self, run_id: str) -> bool:
+        return self._redis.hget(_run_key(run_id), "cancel_requested") == "true"
+
+    def set_progress(self, run_id: str, progress: Progress) -> None:
+        self._set(run_id, progress=progress.model_dump(mode="json"))
+
+    def forget_lease(self, run_id: str) -> None:
+        """Let a lease lapse now: its worker is known to be dead."""
+        self._redis.delete(lease_key(run_id))
+
+    def recover(self) -> list[RunRecord]:
+        """Requeue runs whose lease has lapsed, and queued runs whose job was lost. Returns those that it touched.
+
+        Safe to call from any number of workers at once: each change is one script that checks what it changes.
+        """
+        touched = []
+        waiting: set[str] | None = None
+        for record in self.active():
+            run_id = record.run_id
+            if record.state is RunState.RUNNING:
+                if self._redis.exists(lease_key(run_id)):
+                    continue
+                changed = self._end_lost(record) or self._move(run_id, RunState.QUEUED, token="")
+                if changed and self.get(run_id).state is RunState.QUEUED:
+                    self._requeue(run_id)
+            elif record.state is RunState.QUEUED:
+                waiting = set(self._queue.get_job_ids()) if waiting is None else waiting
+                enqueued_at = float(cast(str | None, self._redis.hget(_run_key(run_id), "enqueued_at")) or 0)
+                changed = run_id not in waiting and time.time() - enqueued_at > _LOST_JOB_SECONDS
+                if changed:
+                    self._requeue(run_id)
+            else:
+                self._redis.srem(_ACTIVE, run_id)
+                continue
+            if changed:
+                touched.append(self.get(run_id))
+        return touched
+
+    def _end_lost(self, record: RunRecord) -> bool:
+        """End a lost run that was to be cancelled, or that has cost too many workers."""
+        if record.cancel_requested:
+            return self._move(record.run_id, RunState.CANCELLED, token="", ended_at=time.time())
+        if record.attempt >= MAX_ATTEMPTS:
+            error = ErrorDetail(
+                message=f"The worker was lost {record.attempt} times, most likely for want of memory: "
+                "train a smaller model, or with a smaller batch_size or context_length.",
+                type="server_error",
+                code="worker_lost",
+            )
+            return self._move(
+                record.run_id, RunState.FAILED, token="", ended_at=time.time(), error=error.model_dump(mode="json")
+            )
+        return False
+
+    # -- events
+
+    def publish(self, run_id: str, event: RunEvent) -> RunEvent:
+        """Append to the run's stream; returns the event with its id."""
+        event_id = self._redis.xadd(
+            _events_key(run_id),
+            {"event": event.model_dump_json(exclude={"id"})},
+            maxlen=_EVENTS_KEPT,
+            approximate=True,
+        )
+        return event.model_copy(update={"id": event_id})
+
+    def events(self, run_id: str, after: str = "0") -> Iterator[RunEvent]:
+        """The run's events after the id `after`, oldest first. Raises `redis.ResponseError` for a malformed id."""
+        entries = cast(
+            list[tuple[str, dict[str, str]]], self._redis.xrange(_events_key(run_id), min=f"({after}", count=1000)
+        )
+        for event_id, fields in entries:
+            yield RunEvent.model_validate_json(fields["event"]).model_copy(update={"id": event_id})
+
+    # -- the one place where a state changes
+
+    def _move(
+        self, run_id: str, to: RunState, *, token: str, sources: set[RunState] | None = None, **fields: Any
+    ) -> bool:
+        """Take an edge of `TRANSITIONS` if the run is at its start and the lease is as `token` says; else change nothing."""
+        allowed = sources or {state for state, targets in TRANSITIONS.items() if to in targets}
+        arguments = [run_id, to.value, token, str(len(allowed)), *(state.value for state in allowed)]
+        for name, value in _fields(fields).items():
+            arguments += [name, value]
+        keys = [_run_key(run_id), lease_key(run_id), _ACTIVE]
+        moved = self._redis.eval(_TRANSITION, len(keys), *keys, *arguments) == "ok"
+        if moved:
+            self._publish_state(run_id, to, **fields)
+            if to.is_final:
+                self._redis.expire(_events_key(run_id), _EVENTS_KEPT_SECONDS)
+        return moved
+
+    def _move_or_lose(self, lease: Lease, to: RunState, **fields: Any) -> None:
+        if not self._move(lease.run_id, to, token=str(lease.token), **fields):
+            raise LeaseLost(f"Run {lease.run_id} is no longer this worker's.")
+
+    def _publish_state(self, run_id: str, state: RunState, **fields: Any) -> None:
+        told = {name: fields[name] for name in ("attempt", "metrics", "promotion", "error") if fields.get(name)}
+        self.publish(run_id, RunEvent(type="state", at=time.time(), data={"state": state.value, **told}))
+
+    def _set(self, run_id: str, **fields: Any) -> None:
+        self._redis.hset(_run_key(run_id), mapping=_fields(fields))
+
+    def _enqueue(self, run_id: str, pipe: Any) -> None:
+        pipe.hset(_run_key(run_id), "enqueued_at", str(time.time()))
+        self._queue.enqueue_call(
+            JOB_FUNCTION, args=(run_id,), job_id=run_id, timeout=-1, result_ttl=0, failure_ttl=3600, pipeline=pipe
+        )
+
+    def _requeue(self, run_id: str) -> None:
+        """Put the run's job at the end of the queue, once."""
+        with self._queue.connection.pipeline() as pipe:
+            self._queue.remove(run_id, pipeline=pipe)
+            self._enqueue(run_id, pipe)
+            pipe.execute()
+
+
+def _run_key(run_id: str) -> str:
+    return f"tinygpt:run:{run_id}"
+
+
+def _events_key(run_id: str) -> str:
+    return f"tinygpt:events:{run_id}"
+
+
+def _fields(values: dict[str, Any]) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in values.items()}
+
+
+def _past(state: RunState) -> str:
+    return {RunState.SUCCEEDED: "succeeded", RunState.FAILED: "failed", RunState.CANCELLED: "been cancelled"}[state]

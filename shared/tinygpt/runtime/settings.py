@@ -1,0 +1,39 @@
+"""Settings, read once in `main` from the environment and `.env`, then handed down as a typed object."""
+
+import sys
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_PREFIX = "TINYGPT_"
+
+
+class Settings(BaseSettings):
+    """What every service reads. Each field is the variable `TINYGPT_<NAME>`; `.env.example` lists them all."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    home: Path = Field(default=Path("var"), description="The volume: datasets, runs and models.")
+    redis_url: str = Field(default="redis://127.0.0.1:6390/0", description="Where Redis is.")
+    redis_password: SecretStr | None = Field(default=None, description="Redis password, where it has one.")
+    log_format: Literal["console", "json"] = Field(default="console", description="For a person, or for a collector.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    lease_seconds: float = Field(
+        default=15.0, ge=1, le=600, description="A worker silent for this long has lost its run."
+    )
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def load_settings(kind: type[AnySettings]) -> AnySettings:
+    """Read `kind` from the environment; on a bad value, name the variable in one sentence and exit 2."""
+    try:
+        return kind()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ENV_PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"{name}={problem['input']!r} can't be used: {problem['msg']}. See .env.example.", file=sys.stderr)
+        raise SystemExit(2) from None

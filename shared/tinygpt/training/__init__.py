@@ -1,0 +1,1 @@
+"""The training loop: batches, schedule, evaluation, best and last checkpoints."""

@@ -1,0 +1,81 @@
+"""Every knob of training, and the presets."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from tinygpt.contracts.runs import TrainRequest
+from tinygpt.model.config import SIZES, ModelConfig
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run's hyperparameters. `model.vocab_size` is set from the data."""
+
+    model: ModelConfig = field(default_factory=lambda: SIZES["tiny"])
+    batch_size: int = 32
+    """Rows in an optimiser step."""
+    micro_batches: int = 1
+    """Parts that a step's rows are computed in, to save memory; the gradient is the same."""
+    learning_rate: float = 2e-3
+    """The peak, after the warm-up."""
+    final_learning_rate_share: float = 0.05
+    """Where the linear decay ends, as a share of the peak."""
+    warmup_steps: int = 50
+    weight_decay: float = 0.1
+    """On matrices only (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019)."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    gradient_clip: float = 1.0
+    """Largest norm of the whole gradient."""
+    max_steps: int | None = None
+    max_seconds: float | None = 90.0
+    """Wall-clock budget of the run, evaluation included; the schedule ends with it."""
+    evaluations: int = 12
+    """Evaluations in a run, evenly spread over its budget."""
+    patience: int = 4
+    """Stop after this many evaluations without a lower validation loss."""
+    held_out_share: float = 0.1
+    seed: int = 0
+    precision: Precision = "auto"
+    """`bf16` autocast where the processor computes in it, else `fp32`."""
+    threads: int | None = None
+    """CPU threads; None leaves torch's choice."""
+
+    def __post_init__(self) -> None:
+        if self.max_steps is None and self.max_seconds is None:
+            raise ValueError("give max_steps or max_seconds: a run needs an end")
+        if not 1 <= self.micro_batches <= self.batch_size:
+            raise ValueError(f"micro_batches must be between 1 and batch_size ({self.batch_size})")
+        if self.held_out_share <= 0 or self.held_out_share >= 1:
+            raise ValueError("held_out_share must be between 0 and 1")
+        if self.evaluations < 1 or self.patience < 1 or self.learning_rate <= 0:
+            raise ValueError("evaluations and patience must be at least 1, learning_rate above 0")
+
+
+PRESETS: dict[str, TrainConfig] = {
+    "quick-start": TrainConfig(),
+    "default": TrainConfig(
+        model=replace(SIZES["small"], context_length=512), learning_rate=1e-3, max_seconds=570.0, evaluations=20
+    ),
+}
+"""`quick-start` answers in about a minute and a half, `default` in less than ten, on two cores."""
+
+
+def config_from_request(request: TrainRequest) -> TrainConfig:
+    """The preset that a request names, with what it sets itself in place of the preset's."""
+    config = PRESETS[request.preset]
+    model = config.model
+    if request.model is not None:
+        model = replace(SIZES[request.model], context_length=model.context_length)
+    model = replace(model, **_given(request, "context_length", "dropout"))
+    budget: dict[str, Any] = {}
+    if request.max_steps is not None:
+        budget = {"max_steps": request.max_steps, "max_seconds": request.max_seconds}
+    elif request.max_seconds is not None:
+        budget = {"max_seconds": request.max_seconds}
+    return replace(config, model=model, seed=request.seed, **budget, **_given(request, "batch_size", "learning_rate"))
+
+
+def _given(request: TrainRequest, *names: str) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(request, name)) is not None}

@@ -1,0 +1,320 @@
+"""The life of a run inside one process: steps, evaluations, checkpoints, and an exact resumption."""
+
+import contextlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tinygpt.contracts.errors import TrainingFailed
+from tinygpt.contracts.runs import Progress, RunMetrics
+from tinygpt.data.examples import Example, encode_examples, split_rows
+from tinygpt.data.rows import Row, write_rows
+from tinygpt.data.tokenizer import CharacterTokenizer
+from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tinygpt.model.transformer import TinyGPT
+from tinygpt.training.batches import collate, endless_batches
+from tinygpt.training.callbacks import Callback, StopReason
+from tinygpt.training.config import TrainConfig
+from tinygpt.training.loss import bits_per_character, masked_loss, validation_loss
+from tinygpt.training.schedule import budget_used, learning_rate
+
+BEST = "best.pt"
+LAST = "last.pt"
+TRAINING_ROWS = "training_rows.jsonl"
+_RECENT_STEPS = 50
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where a run ended. `best` is the checkpoint with the lowest validation loss."""
+
+    best: Path
+    metrics: RunMetrics
+    reason: StopReason
+
+
+def train(
+    config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback] = (), *, folder: Path
+) -> TrainResult:
+    """Train a model on `data` and leave `best.pt`, `last.pt` and `training_rows.jsonl` in `folder`.
+
+    A `last.pt` found there is gone on from: on CPU and with a budget in steps, bit for bit as if never interrupted.
+
+    Raises:
+        TrainingFailed: nothing to learn from, a loss that is not a number, or out of memory; the message says what
+            to do.
+        InvalidCheckpoint: the `last.pt` in `folder` can't be read, or is of another configuration or data.
+        StorageFull: no space for a checkpoint.
+    """
+    with _one_clear_error():
+        run = _Run(config, data, callbacks, folder)
+        return run.to_end()
+
+
+class _Run:
+    """The state that a step changes, and what is fixed around it."""
+
+    def __init__(
+        self, config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback], folder: Path
+    ) -> None:
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        self.callbacks = callbacks
+        self.folder = folder
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.autocast = _autocast(config, self.device)
+
+        split = split_rows(data, config.held_out_share)
+        self.tokenizer = CharacterTokenizer.from_corpus(text for row in split.training for text in (row.prompt, row.code))
+        self.config = replace(config, model=replace(config.model, vocab_size=self.tokenizer.vocab_size))
+        self.training = _examples(split.training, self.tokenizer, self.config, "training")
+        self.held_out = _examples(split.held_out, self.tokenizer, self.config, "held-out")
+        write_rows(folder / TRAINING_ROWS, split.training)
+
+        self.model = TinyGPT(self.config.model).to(self.device)
+        self.optimizer = _optimizer(self.model, self.config)
+        self.step = 0
+        self.elapsed_before = 0.0
+        self.evaluations_done = 0
+        self.evaluations_without_gain = 0
+        self.validation: float | None = None
+        self.best: float | None = None
+        self.recent_losses: deque[float] = deque(maxlen=_RECENT_STEPS)
+        self.labelled_tokens = 0
+        self.stop_requested = False
+        if (folder / LAST).exists():
+            self._resume(folder / LAST)
+        self.started_at = time.monotonic()
+        self.step_at_start = self.step
+
+    # -- the loop
+
+    def to_end(self) -> TrainResult:
+        batches = endless_batches(
+            [len(example.ids) for example in self.training],
+            self.config.batch_size,
+            seed=self.config.seed,
+            skip=self.step,
+        )
+        self.model.train()
+        self._tell(lambda callback: callback.on_start(self.progress()))
+        while (reason := self._reason_to_stop()) is None:
+            self._take_step([self.training[i] for i in next(batches)])
+            self._tell(lambda callback: callback.on_step(self.progress()))
+            self._poll()
+            if budget_used(self.config, self.step, self.elapsed) >= self._next_evaluation:
+                self._evaluate()
+        if reason is not StopReason.STOP_REQUESTED and self.evaluations_done == 0:
+            self._evaluate()
+        self._save(LAST)
+        self._tell(lambda callback: callback.on_end(self.progress(), reason))
+        return TrainResult(self.folder / BEST, self._metrics(reason), reason)
+
+    def _reason_to_stop(self) -> StopReason | None:
+        if self.stop_requested:
+            return StopReason.STOP_REQUESTED
+        if self.evaluations_without_gain >= self.config.patience:
+            return StopReason.PATIENCE
+        if self.config.max_steps is not None and self.step >= self.config.max_steps:
+            return StopReason.MAX_STEPS
+        if self.config.max_seconds is not None and self.elapsed >= self.config.max_seconds:
+            return StopReason.MAX_SECONDS
+        return None
+
+    def _take_step(self, examples: list[Example]) -> None:
+        """One optimiser step. Micro-batches are weighted by their labelled tokens, as if they were one batch."""
+        used = budget_used(self.config, self.step, self.elapsed)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.step, used)
+        labelled = sum(example.code_characters for example in examples)
+        part = math.ceil(len(examples) / self.config.micro_batches)
+        total = 0.0
+        self.optimizer.zero_grad(set_to_none=True)
+        for start in range(0, len(examples), part):
+            batch = collate(examples[start : start + part]).to(self.device)
+            with self.autocast():
+                loss, _ = masked_loss(self.model, batch)
+            (loss / labelled).backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        if not math.isfinite(total):
+            raise TrainingFailed(
+                f"The loss became {total} at step {self.step}: train with a lower learning_rate "
+                f"(now {self.config.learning_rate:g})."
+            )
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        self.step += 1
+        self.labelled_tokens += labelled
+        self.recent_losses.append(total / labelled)
+
+    def _evaluate(self) -> None:
+        """Score the held-out rows; keep the model if none was better, and where to go on from in any case."""
+        self.validation = validation_loss(self.model, self.held_out, self.autocast, self._poll)
+        if not math.isfinite(self.validation):
+            raise TrainingFailed(f"The validation loss became {self.validation}: train with a lower learning_rate.")
+        self.evaluations_done += 1
+        if self.best is None or self.validation < self.best:
+            self.best = self.validation
+            self.evaluations_without_gain = 0
+            self._save(BEST)
+        else:
+            self.evaluations_without_gain += 1
+        self._save(LAST)
+        self._tell(lambda callback: callback.on_evaluation(self.progress()))
+
+    @property
+    def _next_evaluation(self) -> float:
+        """The share of the budget at which to evaluate next."""
+        return (self.evaluations_done + 1) / self.config.evaluations
+
+    def _poll(self) -> None:
+        if any([callback.poll() for callback in self.callbacks]):
+            self.stop_requested = True
+
+    def _tell(self, event: Callable[[Callback], None]) -> None:
+        for callback in self.callbacks:
+            event(callback)
+
+    # -- what it reports
+
+    @property
+    def elapsed(self) -> float:
+        return self.elapsed_before + time.monotonic() - self.started_at
+
+    def progress(self) -> Progress:
+        elapsed = self.elapsed
+        used = budget_used(self.config, self.step, elapsed)
+        here = elapsed - self.elapsed_before
+        return Progress(
+            step=self.step,
+            max_steps=self.config.max_steps,
+            elapsed_seconds=round(elapsed, 3),
+            seconds_left=round(elapsed / used - elapsed, 1) if used > 0 else None,
+            train_loss=_rounded(sum(self.recent_losses) / len(self.recent_losses)) if self.recent_losses else None,
+            validation_loss=_rounded(self.validation),
+            best_validation_loss=_rounded(self.best),
+            tokens_per_second=round(self.labelled_tokens / here, 1) if here > 0 and self.labelled_tokens else None,
+        )
+
+    def _metrics(self, reason: StopReason) -> RunMetrics:
+        best = self.best if self.best is not None else math.inf
+        return RunMetrics(
+            steps=self.step,
+            seconds=round(self.elapsed, 2),
+            validation_loss=best,
+            bits_per_character=bits_per_character(best),
+            parameters=self.model.parameter_count,
+            training_rows=len(self.training),
+            validation_rows=len(self.held_out),
+            stopped_by=reason.value,
+        )
+
+    # -- what it keeps
+
+    def _save(self, name: str) -> None:
+        self._tell(lambda callback: callback.before_write())
+        training = {
+            "config": asdict(self.config),
+            "step": self.step,
+            "elapsed_seconds": self.elapsed,
+            "validation_loss": self.validation,
+            "best_validation_loss": self.best,
+        }
+        resume = self._resume_state() if name == LAST else {}
+        save_checkpoint(Checkpoint(self.model, self.tokenizer, training, resume), self.folder / name)
+
+    def _resume_state(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "random_state": torch.get_rng_state(),
+            "cuda_random_state": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+            "evaluations_done": self.evaluations_done,
+            "evaluations_without_gain": self.evaluations_without_gain,
+            "recent_losses": list(self.recent_losses),
+        }
+
+    def _resume(self, path: Path) -> None:
+        checkpoint = load_checkpoint(path)
+        saved = checkpoint.training
+        if saved.get("config") != asdict(self.config) or checkpoint.tokenizer != self.tokenizer:
+            raise TrainingFailed(
+                f"{path} is from a run with other settings or other data: train into another folder, or delete it."
+            )
+        self.model.load_state_dict(checkpoint.model.state_dict())
+        self.optimizer.load_state_dict(checkpoint.resume["optimizer"])
+        torch.set_rng_state(checkpoint.resume["random_state"])
+        if self.device.type == "cuda" and checkpoint.resume["cuda_random_state"] is not None:
+            torch.cuda.set_rng_state(checkpoint.resume["cuda_random_state"])
+        self.step = saved["step"]
+        self.elapsed_before = saved["elapsed_seconds"]
+        self.validation = saved["validation_loss"]
+        self.best = saved["best_validation_loss"]
+        self.evaluations_done = checkpoint.resume["evaluations_done"]
+        self.evaluations_without_gain = checkpoint.resume["evaluations_without_gain"]
+        self.recent_losses.extend(checkpoint.resume["recent_losses"])
+
+
+def _optimizer(model: TinyGPT, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices only."""
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
+    vectors = [parameter for parameter in model.parameters() if parameter.dim() < 2]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and _computes_in_bf16(device))
+    if not bf16:
+        return contextlib.nullcontext
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    """Whether bf16 is the faster choice: the processor has instructions for it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported())  # type: ignore[no-untyped-call]
+
+
+def _examples(
+    rows: Sequence[Row], tokenizer: CharacterTokenizer, config: TrainConfig, side: str
+) -> list[Example]:
+    examples = encode_examples(rows, tokenizer, config.model.context_length)
+    if not examples:
+        raise TrainingFailed(
+            f"No {side} row has code within the context of {config.model.context_length} tokens: "
+            "train with a larger context_length, or shorten the prompts."
+        )
+    return examples
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+@contextlib.contextmanager
+def _one_clear_error() -> Iterator[None]:
+    """Say what to do about what torch and the data raise."""
+    try:
+        yield
+    except ValueError as error:
+        raise TrainingFailed(f"Training can't start: {error}.") from error
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise TrainingFailed(_OUT_OF_MEMORY) from error
+    except RuntimeError as error:
+        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+            raise TrainingFailed(_OUT_OF_MEMORY) from error
+        raise
+
+
+_OUT_OF_MEMORY = (
+    "Memory ran out: train with a smaller batch_size or context_length, with more micro_batches, or a smaller model."
+)

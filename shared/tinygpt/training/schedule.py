@@ -1,0 +1,17 @@
+"""The learning rate over a run: linear warm-up, then linear decay to the end of the budget."""
+
+from tinygpt.training.config import TrainConfig
+
+
+def budget_used(config: TrainConfig, step: int, elapsed: float) -> float:
+    """How far the run is, 0 to 1, by whichever of steps and seconds is further."""
+    by_steps = step / config.max_steps if config.max_steps else 0.0
+    by_seconds = elapsed / config.max_seconds if config.max_seconds else 0.0
+    return min(1.0, max(by_steps, by_seconds))
+
+
+def learning_rate(config: TrainConfig, step: int, used: float) -> float:
+    """The rate of step `step` (from 0) with the share `used` of the budget behind it."""
+    warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    decayed = 1.0 - (1.0 - config.final_learning_rate_share) * used
+    return config.learning_rate * min(warm, decayed)
