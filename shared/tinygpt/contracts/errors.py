@@ -11,6 +11,7 @@ TinyGPTError                       500 internal_error
 ├── NotFound                       404 not_found
 ├── MethodNotAllowed               405 method_not_allowed
 ├── Conflict                       409 conflict
+├── ClientGone                     499 client_gone
 ├── TooManyRequests                429 rate_limited
 │   └── QueueFull                  429 queue_full
 ├── Unavailable                    503 unavailable
@@ -70,6 +71,12 @@ class TinyGPTError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.extra = extra or {}
+
+    @classmethod
+    def from_detail(cls, detail: "ErrorDetail", *, retry_after: float | None = None) -> "TinyGPTError":
+        """The error that another service reported, as the class that its code names."""
+        kind = _by_code(TinyGPTError).get(detail.code, TinyGPTError)
+        return kind(detail.message, param=detail.param, retry_after=retry_after)
 
     def detail(self, request_id: str | None = None) -> ErrorDetail:
         return ErrorDetail(
@@ -132,6 +139,14 @@ class Conflict(TinyGPTError):
     code = "conflict"
 
 
+class ClientGone(TinyGPTError):
+    """The client closed its connection: nobody reads the answer, the log does (nginx's 499)."""
+
+    status = 499
+    type = "client_error"
+    code = "client_gone"
+
+
 class TooManyRequests(TinyGPTError):
     status = 429
     type = "rate_limit_error"
@@ -191,3 +206,10 @@ class LeaseLost(TinyGPTError):
     """Another worker owns the run now: stop at once and write nothing more."""
 
     code = "lease_lost"
+
+
+def _by_code(root: type[TinyGPTError]) -> dict[str, type[TinyGPTError]]:
+    kinds = {root.code: root}
+    for kind in root.__subclasses__():
+        kinds |= _by_code(kind)
+    return kinds

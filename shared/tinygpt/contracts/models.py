@@ -6,6 +6,11 @@ from pydantic import BaseModel, Field
 
 from tinygpt.contracts.runs import Promotion, RunMetrics
 
+BEST_CHECKPOINT = "best.pt"
+LAST_CHECKPOINT = "last.pt"
+TRAINING_ROWS = "training_rows.jsonl"
+"""The names of a run's files."""
+
 
 class CurrentModel(BaseModel):
     """`models/current.json`: the run whose best checkpoint is served."""
@@ -65,9 +70,9 @@ class LoadedModel(BaseModel):
 class ModelServerHealth(BaseModel):
     """`GET /health` of the model server."""
 
-    status: Literal["ok", "loading", "no_model", "draining"]
+    status: Literal["ok", "loading"]
+    reason: str | None = Field(default=None, description="Why there is no model, or why a newer one was not loaded.")
     model: LoadedModel | None = None
-    load_error: str | None = Field(default=None, description="Why a newer model was not loaded.")
     uptime_seconds: float
     in_flight: int
 
@@ -75,7 +80,9 @@ class ModelServerHealth(BaseModel):
 class GatewayHealth(BaseModel):
     """`GET /health` of the gateway: readiness with everything behind it."""
 
-    status: Literal["ok", "unavailable", "draining"]
+    status: Literal["ok", "degraded", "unavailable"] = Field(
+        description="`ok`; `degraded`: generates, but can't train; `unavailable`: can't generate."
+    )
     reason: str | None = None
     redis: Literal["ok", "unavailable"]
     model_servers: dict[str, ModelServerHealth | None]

@@ -47,9 +47,8 @@ def scan_rows(path: Path, format: Format | None = None) -> Iterator[tuple[int, R
     Raises:
         InvalidDataset: the file as a whole can't be read (missing, no such table, no such column).
     """
-    format = format or format_of(path)
     try:
-        match format:
+        match format or format_of(path):
             case "jsonl":
                 yield from _scan_jsonl(path)
             case "csv":
@@ -65,9 +64,7 @@ def read_rows(path: Path, format: Format | None = None) -> list[Row]:
     rows = []
     for line, row in scan_rows(path, format):
         if isinstance(row, RowProblem):
-            raise InvalidDataset(
-                f"{path.name}, line {line}: {row.message} `tinygpt data check` lists every bad row."
-            )
+            raise InvalidDataset(f"{path.name}, line {line}: {row.message} `tinygpt data check` lists every bad row.")
         rows.append(row)
     if not rows:
         raise InvalidDataset(f"{path.name} has no rows: give it at least two prompts with their code.")
@@ -107,7 +104,7 @@ def _scan_csv(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
         try:
             _require_columns(path, "header", reader.fieldnames or [])
             for record in reader:
-                record.pop(None, None)  # type: ignore[call-overload]  # cells beyond the header
+                record.pop(None, None)  # cells beyond the header
                 if any("\udc80" <= c <= "\udcff" for value in record.values() for c in value or ""):
                     yield reader.line_num, _problem(reader.line_num, ProblemKind.INVALID_UTF8, "not UTF-8 text.")
                 else:
@@ -149,7 +146,9 @@ def _require_columns(path: Path, where: str, columns: Iterable[str]) -> None:
 def row_from(record: object, line: int) -> Row | RowProblem:
     """A row from a parsed record, or what is wrong with it."""
     if not isinstance(record, dict):
-        return _problem(line, ProblemKind.NOT_AN_OBJECT, 'not an object: a row looks like {"prompt": "…", "code": "…"}.')
+        return _problem(
+            line, ProblemKind.NOT_AN_OBJECT, 'not an object: a row looks like {"prompt": "…", "code": "…"}.'
+        )
     for key in REQUIRED_KEYS:
         if key not in record or record[key] is None:
             return _problem(line, ProblemKind.KEY_MISSING, f"the key {key!r} is missing.")

@@ -1,6 +1,5 @@
 """Stored datasets: `<dataset_id>/rows.jsonl` and `card.json`, named by the hash of their rows and never changed."""
 
-import hashlib
 import shutil
 import tempfile
 import time

@@ -78,11 +78,13 @@ class _Report:
 
 
 def _compare_with_seen(seen: dict[str, tuple[int, set[int]]], row: Row, line: int, report: _Report) -> None:
-    """Point out a row that repeats an earlier one, or gives its prompt other code. Keeps hashes of the code, not text."""
+    """Point out a row that repeats an earlier one, or gives its prompt other code."""
     first_line, codes = seen.setdefault(row.prompt, (line, set()))
     if hash(row.code) in codes:
         report.add(
-            RowProblem(line=line, kind=ProblemKind.DUPLICATE, message=f"the same row as line {first_line}: it counts once.")
+            RowProblem(
+                line=line, kind=ProblemKind.DUPLICATE, message=f"the same row as line {first_line}: it counts once."
+            )
         )
     elif codes:
         report.add(

@@ -35,9 +35,7 @@ class CodeGenerator:
         self.model_id = model_id
         self.similarity_floor = similarity_floor
 
-    def generate(
-        self, request: GenerateRequest, should_stop: Callable[[], bool] = lambda: False
-    ) -> GenerateResponse:
+    def generate(self, request: GenerateRequest, should_stop: Callable[[], bool] = lambda: False) -> GenerateResponse:
         """Answer a request. Raises `InvalidRequest` for a prompt that leaves no room in the context."""
         started = time.perf_counter()
         prompt_ids = self.tokenizer.encode_prompt(request.prompt)

@@ -60,9 +60,8 @@ def closers(code: str) -> str:
             i += len(quote) - 1
         elif character in _CLOSERS:
             stack.append(_CLOSERS[character])
-        elif character in ")]}":
-            if not stack or stack.pop() != character:
-                return ""
+        elif character in ")]}" and (not stack or stack.pop() != character):
+            return ""
         i += 1
     return quote + "".join(reversed(stack))
 

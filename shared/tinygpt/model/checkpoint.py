@@ -64,9 +64,7 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
     if content.get("format") != FORMAT:
         raise InvalidCheckpoint(f"{path} is not a TinyGPT checkpoint.")
     if content.get("version") != VERSION:
-        raise InvalidCheckpoint(
-            f"{path} has checkpoint version {content.get('version')!r}, this program reads version {VERSION}: train anew."
-        )
+        raise InvalidCheckpoint(f"{path} has checkpoint version {content.get('version')!r}, not {VERSION}: train anew.")
     try:
         tokenizer = CharacterTokenizer.from_dict(content["tokenizer"])
         config = ModelConfig(**content["hyperparameters"])

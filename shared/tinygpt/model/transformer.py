@@ -40,8 +40,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), cache))
-        x = x + self.dropout(self.mlp(self.mlp_norm(x)))
-        return x
+        y: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        return y
 
 
 class TinyGPT(nn.Module):

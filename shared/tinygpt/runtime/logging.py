@@ -2,13 +2,16 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 
-def configure_logging(service: str, *, format: Literal["console", "json"], level: str) -> None:
+def configure_logging(
+    service: str, *, format: Literal["console", "json"], level: str, extra: Sequence[Processor] = ()
+) -> None:
     """Send structlog's and the standard library's records to stdout in one format. Call once, in `main`."""
 
     def name_the_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -17,6 +20,7 @@ def configure_logging(service: str, *, format: Literal["console", "json"], level
 
     for_both: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        *extra,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso" if format == "json" else "%H:%M:%S", utc=format == "json"),
     ]

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 import redis
 from rq import Queue
 
-from tinygpt.contracts.errors import Conflict, ErrorDetail, LeaseLost, NotFound
+from tinygpt.contracts.errors import Conflict, ErrorDetail, LeaseLost, NotFound, QueueFull
 from tinygpt.contracts.runs import (
     TRANSITIONS,
     Progress,
@@ -86,18 +86,22 @@ class RunStore:
         *,
         origin: Literal["api", "quick-start"] = "api",
         idempotency_key: str | None = None,
+        max_active: int | None = None,
     ) -> tuple[RunRecord, bool]:
         """Record a run and enqueue its job in one MULTI; with a known `idempotency_key`, return that run instead.
 
-        Returns the record, and whether it is new. Raises `Conflict` where the key was used for another request.
+        Returns the record, and whether it is new. Raises `Conflict` where the key was used for another request,
+        `QueueFull` where `max_active` runs have not ended.
         """
         run_id = new_run_id()
         if idempotency_key is not None:
             key = f"tinygpt:idempotency:{idempotency_key}"
             if not self._redis.set(key, run_id, nx=True, ex=_IDEMPOTENCY_SECONDS):
-                run_id = cast(str, self._redis.get(key) or run_id)
+                run_id = cast("str", self._redis.get(key) or run_id)
                 if self._redis.exists(_run_key(run_id)):
                     return self._same(run_id, request, dataset_id), False
+        if max_active is not None and (active := self.active_count()) >= max_active:
+            raise QueueFull(f"{active} runs have not ended yet: cancel one, or try again later.", retry_after=60)
         record = RunRecord(
             run_id=run_id,
             state=RunState.QUEUED,
@@ -107,10 +111,10 @@ class RunStore:
             created_at=time.time(),
         )
         with self._queue.connection.pipeline() as pipe:
+            self._enqueue(run_id, pipe)
             pipe.hset(_run_key(run_id), mapping=_fields(record.model_dump(mode="json")))
             pipe.zadd(_RUNS, {run_id: record.created_at})
             pipe.sadd(_ACTIVE, run_id)
-            self._enqueue(run_id, pipe)
             pipe.execute()
         self._publish_state(run_id, RunState.QUEUED)
         return record, True
@@ -126,23 +130,23 @@ class RunStore:
 
     def get(self, run_id: str) -> RunRecord:
         """Raises `NotFound`."""
-        fields = cast(dict[str, str], self._redis.hgetall(_run_key(run_id)))
+        fields = cast("dict[str, str]", self._redis.hgetall(_run_key(run_id)))
         if "run_id" not in fields:
             raise NotFound(f"There is no run {run_id[:80]!r}: GET /train lists them.")
         return RunRecord.model_validate({name: json.loads(value) for name, value in fields.items()}, extra="ignore")
 
     def newest(self, limit: int = 50) -> list[RunRecord]:
         """The latest runs, newest first."""
-        return [self.get(run_id) for run_id in cast(list[str], self._redis.zrevrange(_RUNS, 0, limit - 1))]
+        return [self.get(run_id) for run_id in cast("list[str]", self._redis.zrevrange(_RUNS, 0, limit - 1))]
 
     def active(self) -> list[RunRecord]:
         """Runs that have not ended, oldest first."""
         return sorted(
-            (self.get(run_id) for run_id in cast(set[str], self._redis.smembers(_ACTIVE))), key=lambda r: r.created_at
+            (self.get(run_id) for run_id in cast("set[str]", self._redis.smembers(_ACTIVE))), key=lambda r: r.created_at
         )
 
     def active_count(self) -> int:
-        return cast(int, self._redis.scard(_ACTIVE))
+        return self._redis.scard(_ACTIVE)
 
     def cancel(self, run_id: str) -> RunRecord:
         """End a queued run now; ask a running one to save and stop. Raises `NotFound`, `Conflict` if it has ended."""
@@ -196,7 +200,7 @@ class RunStore:
         self._move_or_lose(lease, RunState.QUEUED, attempt=self.get(lease.run_id).attempt - 1)
 
     def cancel_requested(self, run_id: str) -> bool:
-        return self._redis.hget(_run_key(run_id), "cancel_requested") == "true"
+        return bool(self._redis.hget(_run_key(run_id), "cancel_requested") == "true")
 
     def set_progress(self, run_id: str, progress: Progress) -> None:
         self._set(run_id, progress=progress.model_dump(mode="json"))
@@ -222,7 +226,7 @@ class RunStore:
                     self._requeue(run_id)
             elif record.state is RunState.QUEUED:
                 waiting = set(self._queue.get_job_ids()) if waiting is None else waiting
-                enqueued_at = float(cast(str | None, self._redis.hget(_run_key(run_id), "enqueued_at")) or 0)
+                enqueued_at = float(cast("str | None", self._redis.hget(_run_key(run_id), "enqueued_at")) or 0)
                 changed = run_id not in waiting and time.time() - enqueued_at > _LOST_JOB_SECONDS
                 if changed:
                     self._requeue(run_id)
@@ -264,7 +268,7 @@ class RunStore:
     def events(self, run_id: str, after: str = "0") -> Iterator[RunEvent]:
         """The run's events after the id `after`, oldest first. Raises `redis.ResponseError` for a malformed id."""
         entries = cast(
-            list[tuple[str, dict[str, str]]], self._redis.xrange(_events_key(run_id), min=f"({after}", count=1000)
+            "list[tuple[str, dict[str, str]]]", self._redis.xrange(_events_key(run_id), min=f"({after}", count=1000)
         )
         for event_id, fields in entries:
             yield RunEvent.model_validate_json(fields["event"]).model_copy(update={"id": event_id})
@@ -274,13 +278,13 @@ class RunStore:
     def _move(
         self, run_id: str, to: RunState, *, token: str, sources: set[RunState] | None = None, **fields: Any
     ) -> bool:
-        """Take an edge of `TRANSITIONS` if the run is at its start and the lease is as `token` says; else change nothing."""
+        """Take an edge of `TRANSITIONS` if the run stands at its start and the lease is as `token` says."""
         allowed = sources or {state for state, targets in TRANSITIONS.items() if to in targets}
         arguments = [run_id, to.value, token, str(len(allowed)), *(state.value for state in allowed)]
         for name, value in _fields(fields).items():
             arguments += [name, value]
         keys = [_run_key(run_id), lease_key(run_id), _ACTIVE]
-        moved = self._redis.eval(_TRANSITION, len(keys), *keys, *arguments) == "ok"
+        moved = bool(self._redis.eval(_TRANSITION, len(keys), *keys, *arguments) == "ok")
         if moved:
             self._publish_state(run_id, to, **fields)
             if to.is_final:
@@ -299,15 +303,16 @@ class RunStore:
         self._redis.hset(_run_key(run_id), mapping=_fields(fields))
 
     def _enqueue(self, run_id: str, pipe: Any) -> None:
-        pipe.hset(_run_key(run_id), "enqueued_at", str(time.time()))
+        """Add to `pipe`, which must be empty: RQ opens its MULTI."""
         self._queue.enqueue_call(
             JOB_FUNCTION, args=(run_id,), job_id=run_id, timeout=-1, result_ttl=0, failure_ttl=3600, pipeline=pipe
         )
+        pipe.hset(_run_key(run_id), "enqueued_at", str(time.time()))
 
     def _requeue(self, run_id: str) -> None:
         """Put the run's job at the end of the queue, once."""
+        self._queue.remove(run_id)
         with self._queue.connection.pipeline() as pipe:
-            self._queue.remove(run_id, pipeline=pipe)
             self._enqueue(run_id, pipe)
             pipe.execute()
 
@@ -320,7 +325,7 @@ def _events_key(run_id: str) -> str:
     return f"tinygpt:events:{run_id}"
 
 
-def _fields(values: dict[str, Any]) -> dict[str, str]:
+def _fields(values: dict[str, Any]) -> dict[Any, str]:
     return {name: json.dumps(value) for name, value in values.items()}
 
 

@@ -7,6 +7,7 @@ $TINYGPT_HOME
 """
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from tinygpt.contracts.datasets import DatasetCard
 from tinygpt.contracts.errors import NotFound
-from tinygpt.contracts.models import CurrentModel, Manifest
+from tinygpt.contracts.models import BEST_CHECKPOINT, CurrentModel, Manifest
 from tinygpt.durable import write_whole
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -52,7 +53,8 @@ class Volume:
         card = _read(DatasetCard, self.dataset(dataset_id) / "card.json")
         if card is None:
             raise NotFound(
-                f"There is no dataset {dataset_id!r}: upload one with POST /datasets, or use 'bundled'.", param="dataset"
+                f"There is no dataset {dataset_id!r}: upload one with POST /datasets, or use 'bundled'.",
+                param="dataset",
             )
         return card
 
@@ -76,8 +78,18 @@ class Volume:
         """What is served; None before the first promotion."""
         return _read(CurrentModel, self.current_path)
 
-    def write_current(self, current: CurrentModel) -> None:
+    def promote(self, run_id: str) -> CurrentModel:
+        """Make a finished run's best checkpoint the one that is served. Raises `NotFound`, `StorageFull`."""
+        manifest = self.manifest(run_id)
+        before = self.current()
+        current = CurrentModel(
+            run_id=run_id,
+            sha256=manifest.files[BEST_CHECKPOINT].sha256,
+            promoted_at=time.time(),
+            previous=before.run_id if before else None,
+        )
         write_whole(self.current_path, current.model_dump_json(indent=2))
+        return current
 
 
 def _checked(name: str, kind: str, where: str) -> str:

@@ -42,9 +42,7 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: 
     return batches
 
 
-def endless_batches(
-    lengths: Sequence[int], batch_size: int, *, seed: int, skip: int = 0
-) -> Iterator[list[int]]:
+def endless_batches(lengths: Sequence[int], batch_size: int, *, seed: int, skip: int = 0) -> Iterator[list[int]]:
     """Epoch after epoch, from the batch number `skip` on."""
     epoch = 0
     while True:

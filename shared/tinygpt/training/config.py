@@ -62,7 +62,7 @@ PRESETS: dict[str, TrainConfig] = {
 """`quick-start` answers in about a minute and a half, `default` in less than ten, on two cores."""
 
 
-def config_from_request(request: TrainRequest) -> TrainConfig:
+def config_from_request(request: TrainRequest, *, threads: int | None = None) -> TrainConfig:
     """The preset that a request names, with what it sets itself in place of the preset's."""
     config = PRESETS[request.preset]
     model = config.model
@@ -74,7 +74,8 @@ def config_from_request(request: TrainRequest) -> TrainConfig:
         budget = {"max_steps": request.max_steps, "max_seconds": request.max_seconds}
     elif request.max_seconds is not None:
         budget = {"max_seconds": request.max_seconds}
-    return replace(config, model=model, seed=request.seed, **budget, **_given(request, "batch_size", "learning_rate"))
+    own = _given(request, "batch_size", "learning_rate")
+    return replace(config, model=model, seed=request.seed, threads=threads, **budget, **own)
 
 
 def _given(request: TrainRequest, *names: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from tinygpt.contracts.errors import TrainingFailed
+from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS
 from tinygpt.contracts.runs import Progress, RunMetrics
 from tinygpt.data.examples import Example, encode_examples, split_rows
 from tinygpt.data.rows import Row, write_rows
@@ -25,9 +26,6 @@ from tinygpt.training.config import TrainConfig
 from tinygpt.training.loss import bits_per_character, masked_loss, validation_loss
 from tinygpt.training.schedule import budget_used, learning_rate
 
-BEST = "best.pt"
-LAST = "last.pt"
-TRAINING_ROWS = "training_rows.jsonl"
 _RECENT_STEPS = 50
 
 
@@ -40,9 +38,7 @@ class TrainResult:
     reason: StopReason
 
 
-def train(
-    config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback] = (), *, folder: Path
-) -> TrainResult:
+def train(config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback] = (), *, folder: Path) -> TrainResult:
     """Train a model on `data` and leave `best.pt`, `last.pt` and `training_rows.jsonl` in `folder`.
 
     A `last.pt` found there is gone on from: on CPU and with a budget in steps, bit for bit as if never interrupted.
@@ -61,9 +57,7 @@ def train(
 class _Run:
     """The state that a step changes, and what is fixed around it."""
 
-    def __init__(
-        self, config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback], folder: Path
-    ) -> None:
+    def __init__(self, config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback], folder: Path) -> None:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
@@ -73,7 +67,9 @@ class _Run:
         self.autocast = _autocast(config, self.device)
 
         split = split_rows(data, config.held_out_share)
-        self.tokenizer = CharacterTokenizer.from_corpus(text for row in split.training for text in (row.prompt, row.code))
+        self.tokenizer = CharacterTokenizer.from_corpus(
+            text for row in split.training for text in (row.prompt, row.code)
+        )
         self.config = replace(config, model=replace(config.model, vocab_size=self.tokenizer.vocab_size))
         self.training = _examples(split.training, self.tokenizer, self.config, "training")
         self.held_out = _examples(split.held_out, self.tokenizer, self.config, "held-out")
@@ -90,8 +86,8 @@ class _Run:
         self.recent_losses: deque[float] = deque(maxlen=_RECENT_STEPS)
         self.labelled_tokens = 0
         self.stop_requested = False
-        if (folder / LAST).exists():
-            self._resume(folder / LAST)
+        if (folder / LAST_CHECKPOINT).exists():
+            self._resume(folder / LAST_CHECKPOINT)
         self.started_at = time.monotonic()
         self.step_at_start = self.step
 
@@ -114,9 +110,9 @@ class _Run:
                 self._evaluate()
         if reason is not StopReason.STOP_REQUESTED and self.evaluations_done == 0:
             self._evaluate()
-        self._save(LAST)
+        self._save(LAST_CHECKPOINT)
         self._tell(lambda callback: callback.on_end(self.progress(), reason))
-        return TrainResult(self.folder / BEST, self._metrics(reason), reason)
+        return TrainResult(self.folder / BEST_CHECKPOINT, self._metrics(reason), reason)
 
     def _reason_to_stop(self) -> StopReason | None:
         if self.stop_requested:
@@ -164,10 +160,10 @@ class _Run:
         if self.best is None or self.validation < self.best:
             self.best = self.validation
             self.evaluations_without_gain = 0
-            self._save(BEST)
+            self._save(BEST_CHECKPOINT)
         else:
             self.evaluations_without_gain += 1
-        self._save(LAST)
+        self._save(LAST_CHECKPOINT)
         self._tell(lambda callback: callback.on_evaluation(self.progress()))
 
     @property
@@ -176,8 +172,8 @@ class _Run:
         return (self.evaluations_done + 1) / self.config.evaluations
 
     def _poll(self) -> None:
-        if any([callback.poll() for callback in self.callbacks]):
-            self.stop_requested = True
+        answers = [callback.poll() for callback in self.callbacks]
+        self.stop_requested = self.stop_requested or any(answers)
 
     def _tell(self, event: Callable[[Callback], None]) -> None:
         for callback in self.callbacks:
@@ -228,7 +224,7 @@ class _Run:
             "validation_loss": self.validation,
             "best_validation_loss": self.best,
         }
-        resume = self._resume_state() if name == LAST else {}
+        resume = self._resume_state() if name == LAST_CHECKPOINT else {}
         save_checkpoint(Checkpoint(self.model, self.tokenizer, training, resume), self.folder / name)
 
     def _resume_state(self) -> dict[str, Any]:
@@ -280,13 +276,11 @@ def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], Abstrac
 def _computes_in_bf16(device: torch.device) -> bool:
     """Whether bf16 is the faster choice: the processor has instructions for it."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported())  # type: ignore[no-untyped-call]
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _examples(
-    rows: Sequence[Row], tokenizer: CharacterTokenizer, config: TrainConfig, side: str
-) -> list[Example]:
+def _examples(rows: Sequence[Row], tokenizer: CharacterTokenizer, config: TrainConfig, side: str) -> list[Example]:
     examples = encode_examples(rows, tokenizer, config.model.context_length)
     if not examples:
         raise TrainingFailed(

@@ -31,7 +31,7 @@ def validation_loss(
     model: TinyGPT,
     examples: Sequence[Example],
     autocast: Callable[[], AbstractContextManager[object]],
-    poll: Callable[[], None] = lambda: None,
+    poll: Callable[[], object] = lambda: None,
 ) -> float:
     """Nats per character of code (`<EOS>` counts as one) over all `examples`. Calls `poll` between batches."""
     was_training = model.training

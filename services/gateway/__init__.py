@@ -1,0 +1,1 @@
+"""The gateway: the only door for clients. Admission, deadlines, retries, runs, datasets, readiness. No torch."""

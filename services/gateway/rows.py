@@ -1,0 +1,45 @@
+"""From a training request to a stored dataset: the bundled one, one uploaded before, or the rows in the body."""
+
+import tempfile
+from pathlib import Path
+
+from tinygpt.contracts.datasets import DatasetCard
+from tinygpt.contracts.errors import InvalidDataset
+from tinygpt.contracts.runs import BUNDLED_DATASET, TrainRequest
+from tinygpt.data.rows import Row, write_rows
+from tinygpt.data.store import bundled_rows, store_dataset
+from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH
+from tinygpt.durable import storage_errors
+from tinygpt.runtime.volume import Volume
+
+_FEWEST_ROWS = 2
+
+
+def stored_dataset(volume: Volume, request: TrainRequest) -> str:
+    """The id of the dataset to train on, stored if it was not yet.
+
+    Raises `InvalidDataset` (bad rows, or too few), `NotFound`, `StorageFull`.
+    """
+    context_length = request.context_length or DEFAULT_CONTEXT_LENGTH
+    if request.rows is not None:
+        rows = [Row(row.prompt, row.code, row.model_extra or {}) for row in request.rows]
+        card = _store_rows(volume, rows, context_length)
+    elif request.dataset == BUNDLED_DATASET:
+        card = store_dataset(volume.datasets, bundled_rows(), name=BUNDLED_DATASET)
+    else:
+        card = volume.card(request.dataset)
+    if card.report.statistics.rows < _FEWEST_ROWS:
+        raise InvalidDataset(
+            "One row is too few: at least two different prompts are needed, one to learn from and one to test with.",
+            param="rows" if request.rows else "dataset",
+        )
+    return card.dataset_id
+
+
+def _store_rows(volume: Volume, rows: list[Row], context_length: int) -> DatasetCard:
+    with storage_errors(volume.datasets):
+        volume.datasets.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=volume.datasets, prefix=".body-") as folder:
+        path = Path(folder) / "rows.jsonl"
+        write_rows(path, rows)
+        return store_dataset(volume.datasets, path, name="request-body", context_length=context_length)

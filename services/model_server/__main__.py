@@ -1,0 +1,27 @@
+"""`python -m services.model_server`: serve until told to stop."""
+
+import torch
+
+from services.model_server.app import create_app
+from services.model_server.settings import ModelServerSettings
+from tinygpt.runtime.logging import configure_logging
+from tinygpt.runtime.settings import load_settings
+from tinygpt.runtime.web import add_request_id, serve
+
+
+def main() -> None:
+    settings = load_settings(ModelServerSettings)
+    configure_logging("model_server", format=settings.log_format, level=settings.log_level, extra=[add_request_id])
+    # One core a request: a step of a small model is too short to be shared between cores.
+    torch.set_num_threads(1)
+    serve(
+        create_app(settings),
+        host=settings.model_server_host,
+        port=settings.model_server_port,
+        port_setting="TINYGPT_MODEL_SERVER_PORT",
+        drain_seconds=settings.model_server_drain_seconds,
+    )
+
+
+if __name__ == "__main__":
+    main()

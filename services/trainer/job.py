@@ -1,0 +1,107 @@
+"""One training job, as the work horse runs it: take the run, train, judge, promote, record how it ended."""
+
+import signal
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import structlog
+
+from services.trainer.promotion import judge
+from services.trainer.reporter import RunReporter, StopCause
+from services.trainer.settings import TrainerSettings
+from tinygpt.contracts.errors import LeaseLost, TinyGPTError
+from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS, FileEntry, Manifest
+from tinygpt.contracts.runs import Promotion, RunMetrics, RunRecord, RunState
+from tinygpt.data.examples import split_rows
+from tinygpt.data.rows import read_rows
+from tinygpt.durable import sha256_of, write_whole
+from tinygpt.model.checkpoint import load_checkpoint
+from tinygpt.runtime.lease import Lease
+from tinygpt.runtime.logging import configure_logging
+from tinygpt.runtime.queue import connect, training_queue
+from tinygpt.runtime.runs import RunStore
+from tinygpt.runtime.settings import load_settings
+from tinygpt.runtime.volume import Volume
+from tinygpt.training.callbacks import StopReason
+from tinygpt.training.config import config_from_request
+from tinygpt.training.loop import TrainResult, train
+
+log = structlog.get_logger()
+
+
+def run_training(run_id: str) -> None:
+    """The function that the queue names. A run that is no longer queued, or is another worker's, is left alone."""
+    settings = load_settings(TrainerSettings)
+    configure_logging("trainer", format=settings.log_format, level=settings.log_level)
+    structlog.contextvars.bind_contextvars(run_id=run_id)
+    runs = RunStore(connect(settings), training_queue(connect(settings, decode_responses=False)))
+    lease = runs.start(run_id, settings.lease_seconds)
+    if lease is None:
+        log.info("not queued any more; left alone")
+        return
+    try:
+        _Job(settings, runs, lease).run()
+    except LeaseLost as error:
+        log.warning("stopped", reason=error.message)
+    except TinyGPTError as error:
+        log.error("run failed", code=error.code, reason=error.message)
+        runs.finish(lease, RunState.FAILED, error=error.detail())
+    except Exception as error:
+        log.exception("run failed on a bug")
+        bug = TinyGPTError(f"Training met a bug ({type(error).__name__}: {error}); the trainer's log has the trace.")
+        runs.finish(lease, RunState.FAILED, error=bug.detail())
+
+
+class _Job:
+    def __init__(self, settings: TrainerSettings, runs: RunStore, lease: Lease) -> None:
+        self.settings = settings
+        self.runs = runs
+        self.lease = lease
+        self.volume = Volume(settings.home)
+        self.record: RunRecord = runs.get(lease.run_id)
+        self.folder = self.volume.run(lease.run_id)
+
+    def run(self) -> None:
+        log.info("run started", dataset=self.record.dataset_id, attempt=self.record.attempt)
+        write_whole(self.folder / "request.json", self.record.model_dump_json(indent=2))
+        reporter = RunReporter(self.runs, self.lease, self.folder / "events.jsonl")
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: reporter.tell_to_yield())
+        rows = read_rows(self.volume.dataset(self.record.dataset_id) / "rows.jsonl")
+        config = config_from_request(self.record.request, threads=self.settings.trainer_threads)
+        result = train(config, rows, [reporter], folder=self.folder)
+        match reporter.stop_cause if result.reason is StopReason.STOP_REQUESTED else None:
+            case StopCause.CANCELLED:
+                self.runs.finish(self.lease, RunState.CANCELLED)
+                log.info("run cancelled")
+            case StopCause.YIELDED:
+                self.runs.give_back(self.lease)
+                log.info("run given back to the queue; it goes on from here later")
+            case None:
+                self._succeed(result, config.held_out_share, reporter)
+
+    def _succeed(self, result: TrainResult, held_out_share: float, reporter: RunReporter) -> None:
+        best = load_checkpoint(result.best)
+        held_out = split_rows(read_rows(self.volume.dataset(self.record.dataset_id) / "rows.jsonl"), held_out_share)
+        promotion = judge(self.volume, best, held_out.held_out, self.record.request.promote, reporter.poll)
+        self.lease.verify()
+        self.volume.write_manifest(self._manifest(result.metrics, asdict(best.model.config), promotion))
+        if promotion.promoted:
+            self.volume.promote(self.lease.run_id)
+        self.runs.finish(self.lease, RunState.SUCCEEDED, metrics=result.metrics, promotion=promotion)
+        log.info("run succeeded", promoted=promotion.promoted, reason=promotion.reason, **result.metrics.model_dump())
+
+    def _manifest(self, metrics: RunMetrics, hyperparameters: dict[str, object], promotion: Promotion) -> Manifest:
+        return Manifest(
+            run_id=self.lease.run_id,
+            dataset_id=self.record.dataset_id,
+            created_at=time.time(),
+            files={name: _entry(self.folder / name) for name in (BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS)},
+            metrics=metrics,
+            hyperparameters=hyperparameters,
+            promotion=promotion,
+        )
+
+
+def _entry(path: Path) -> FileEntry:
+    return FileEntry(sha256=sha256_of(path), size_bytes=path.stat().st_size)

@@ -1,0 +1,67 @@
+"""Whether a new model is served: the challenger against the model served now, on the challenger's held-out rows."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import structlog
+
+from tinygpt.contracts.errors import InvalidCheckpoint, NotFound
+from tinygpt.contracts.models import BEST_CHECKPOINT
+from tinygpt.contracts.runs import Promotion
+from tinygpt.data.examples import encode_examples
+from tinygpt.data.rows import Row
+from tinygpt.data.validation import token_length
+from tinygpt.model.checkpoint import Checkpoint, load_checkpoint
+from tinygpt.runtime.volume import Volume
+from tinygpt.training.loss import bits_per_character, validation_loss
+
+log = structlog.get_logger()
+
+
+def judge(
+    volume: Volume,
+    challenger: Checkpoint,
+    held_out: Sequence[Row],
+    mode: Literal["auto", "always", "never"],
+    poll: Callable[[], object],
+) -> Promotion:
+    """Decide by `mode`; `auto` takes the lower bits per character of code, which no tokenizer can bend.
+
+    Both are scored on the rows that fit both contexts. Calls `poll` between batches.
+    """
+    if mode == "never":
+        return Promotion(promoted=False, reason="the request says never")
+    if mode == "always":
+        return Promotion(promoted=True, reason="the request says always")
+    served = _served(volume)
+    if served is None:
+        return Promotion(promoted=True, reason="no other model is served")
+    context = min(challenger.model.config.context_length, served.model.config.context_length)
+    rows = [row for row in held_out if token_length(row) <= context]
+    if not rows:
+        return Promotion(promoted=True, reason="no held-out row fits the context of the model served now")
+    new, old = (_score(checkpoint, rows, poll) for checkpoint in (challenger, served))
+    better = new < old
+    return Promotion(
+        promoted=better,
+        reason=f"{new:.4f} bits per character against {old:.4f} of the model served",
+        bits_per_character=new,
+        served_bits_per_character=old,
+    )
+
+
+def _served(volume: Volume) -> Checkpoint | None:
+    current = volume.current()
+    if current is None:
+        return None
+    try:
+        return load_checkpoint(volume.run(current.run_id) / BEST_CHECKPOINT, sha256=current.sha256)
+    except (InvalidCheckpoint, NotFound) as error:
+        log.warning("the model served can't be loaded, so the new one replaces it", reason=str(error))
+        return None
+
+
+def _score(checkpoint: Checkpoint, rows: Sequence[Row], poll: Callable[[], object]) -> float:
+    examples = encode_examples(rows, checkpoint.tokenizer, checkpoint.model.config.context_length)
+    return bits_per_character(validation_loss(checkpoint.model, examples, contextlib.nullcontext, poll))

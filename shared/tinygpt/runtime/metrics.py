@@ -1,0 +1,31 @@
+"""Prometheus metrics of a service, in a registry of its own."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+
+
+class HttpMetrics:
+    """Requests and their durations by method, route and status."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._requests = Counter(
+            "tinygpt_http_requests_total", "Requests answered.", ["method", "route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "tinygpt_http_request_seconds", "Seconds from request to end of answer.", ["route"], registry=registry
+        )
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def router(self) -> APIRouter:
+        """`GET /metrics` in the Prometheus text format."""
+        router = APIRouter(tags=["operation"])
+
+        @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+        def metrics() -> Response:
+            return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
+
+        return router

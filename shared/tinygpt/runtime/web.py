@@ -1,0 +1,304 @@
+"""What both HTTP services share: request ids, one shape for every error, and a server that says why it can't start."""
+
+import asyncio
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from types import FrameType
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import structlog
+import uvicorn
+from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import EventDict, WrappedLogger
+
+from tinygpt.contracts.errors import (
+    ClientGone,
+    ErrorBody,
+    InvalidRequest,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    TinyGPTError,
+    TooLarge,
+)
+from tinygpt.contracts.models import Liveness
+
+REQUEST_ID = "X-Request-Id"
+_DISCARDED_LIMITS = 4
+_QUIET_PATHS = {"/livez", "/readyz", "/health", "/metrics"}
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+def add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A log processor: the id of the request under way."""
+    request_id = correlation_id.get()
+    if request_id is not None:
+        event.setdefault("request_id", request_id)
+    return event
+
+
+def equip(
+    app: FastAPI,
+    observe: Callable[[str, str, int, float], None],
+    *,
+    max_body_mb: float = 1.0,
+    max_body_setting: str | None = None,
+) -> None:
+    """Give `app` request ids, an access log, a limit on bodies and the error responses.
+
+    `observe(method, route, status, seconds)` is called after each request.
+    """
+    app.add_middleware(_BodyLimit, max_mb=max_body_mb, setting=max_body_setting)
+    app.add_middleware(_AccessLog, observe=observe)
+    app.add_middleware(
+        CorrelationIdMiddleware,
+        header_name=REQUEST_ID,
+        generator=lambda: uuid4().hex,
+        validator=lambda value: len(value) <= 128 and value.isprintable() and value.isascii(),
+    )
+    app.add_exception_handler(TinyGPTError, _on_own_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+def error_response(error: TinyGPTError) -> JSONResponse:
+    """The response that every error becomes."""
+    headers = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after is not None else {}
+    body = ErrorBody(error=error.detail(correlation_id.get())).model_dump(mode="json")
+    return JSONResponse({**body, **error.extra}, status_code=error.status, headers=headers)
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled when the client goes away. Raises `ClientGone`.
+
+    The request's body must have been read already.
+    """
+
+    async def client_gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(client_gone())
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientGone("The client closed its connection before the answer was ready.")
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+class Heartbeat:
+    """The age of the event loop's last turn: what `/livez` tells."""
+
+    def __init__(self, stalled_seconds: float = 10.0) -> None:
+        self._stalled_seconds = stalled_seconds
+        self._last = time.monotonic()
+
+    @contextlib.asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Beats once a second for as long as the body runs."""
+
+        async def beat() -> None:
+            while True:
+                self._last = time.monotonic()
+                await asyncio.sleep(1.0)
+
+        task = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    def liveness(self) -> Liveness:
+        age = time.monotonic() - self._last
+        return Liveness(status="ok" if age < self._stalled_seconds else "stalled", last_step_seconds=round(age, 3))
+
+
+def serve(
+    app: FastAPI,
+    *,
+    host: str,
+    port: int,
+    port_setting: str,
+    drain_seconds: int,
+    on_stop: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then call `on_stop` and let requests under way finish within `drain_seconds`."""
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            on_stop()
+            super().handle_exit(sig, frame)
+
+    with bind_or_exit(host, port, port_setting) as listener:
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=drain_seconds, server_header=False
+        )
+        Server(config).run(sockets=[listener])
+
+
+def bind_or_exit(host: str, port: int, port_setting: str) -> socket.socket:
+    """A bound socket; where the port is taken, one sentence that says what to do, and exit 1."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    if sys.platform != "win32":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        sys.exit(
+            f"Can't listen on {host}:{port} ({error.strerror}): stop the program that uses the port, "
+            f"or set {port_setting} to another."
+        )
+    return listener
+
+
+class _AccessLog:
+    """Logs and measures each request. Pure ASGI, so that it never buffers a stream."""
+
+    def __init__(self, app: ASGIApp, observe: Callable[[str, str, int, float], None]) -> None:
+        self.app = app
+        self.observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, note_status)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self.observe(scope["method"], route, status, seconds)
+            quiet = scope["path"] in _QUIET_PATHS
+            (log.debug if quiet else log.info)(
+                "request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 4)
+            )
+
+
+class _BodyLimit:
+    """Refuses bodies over a size: at once where the client declares it, else when the limit is passed.
+
+    (Starlette's own limit answers in plain text, not in the one shape of every error.)
+    """
+
+    def __init__(self, app: ASGIApp, max_mb: float, setting: str | None) -> None:
+        self.app = app
+        self.max_mb = max_mb
+        self.max_bytes = int(max_mb * 1e6)
+        self.setting = setting
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self.max_bytes:
+            if headers.get("expect", "").lower() != "100-continue":
+                await self._discard(receive)
+            await error_response(self._too_large())(scope, receive, send)
+            return
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self.max_bytes:
+                raise self._too_large()
+            return message
+
+        await self.app(scope, counted, send)
+
+    async def _discard(self, receive: Receive) -> None:
+        """Read a few times the limit, so that a client which sends before it listens still hears the answer."""
+        left = _DISCARDED_LIMITS * self.max_bytes
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
+
+    def _too_large(self) -> TooLarge:
+        raise_it = f", or raise {self.setting}" if self.setting else ""
+        return TooLarge(f"The body is larger than {self.max_mb:g} MB: send less{raise_it}.", param="body")
+
+
+async def _on_own_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, TinyGPTError)
+    return error_response(error)
+
+
+async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        reason = first.get("ctx", {}).get("error", "it can't be parsed")
+        return error_response(MalformedRequest(f"The body is not JSON: {reason}."))
+    where = [str(part) for part in first["loc"]]
+    if where[0] == "body" and len(where) > 1:
+        where = where[1:]
+    field = ".".join(where)
+    reason = first["msg"].removeprefix("Value error, ")
+    more = f" ({len(error.errors()) - 1} more fields are invalid too)" if len(error.errors()) > 1 else ""
+    message = f"{field}: {reason[:1].lower()}{reason[1:]}{_shown(first.get('input'))}{more}."
+    return error_response(InvalidRequest(message, param=field))
+
+
+def _shown(value: object) -> str:
+    """The value at fault, where it is short enough to help."""
+    return (
+        f", not {value!r}"
+        if isinstance(value, int | float | bool) or (isinstance(value, str) and len(value) < 40)
+        else ""
+    )
+
+
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, TinyGPTError):
+        return error_response(error.__cause__)
+    asked = f"{request.method} {request.url.path}"
+    match error.status_code:
+        case 404:
+            return error_response(NotFound(f"There is no {asked}: /docs lists what there is."))
+        case 405:
+            return error_response(MethodNotAllowed(f"{asked} is not possible: /docs lists what is."))
+        case status if 400 <= status < 500:
+            return error_response(MalformedRequest(f"{error.detail}."))
+        case _:
+            return error_response(TinyGPTError(str(error.detail)))
+
+
+async def _on_bug(_request: Request, error: Exception) -> JSONResponse:
+    log.error("bug", exc_info=error)
+    response = error_response(TinyGPTError("The server met a bug; its log has the trace under this request's id."))
+    response.headers[REQUEST_ID] = correlation_id.get() or ""
+    return response
