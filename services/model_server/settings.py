@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tinygpt.inference.generator import SIMILARITY_FLOOR
+from tinygpt.inference.retrieval import SIMILARITY_FLOOR
 from tinygpt.runtime.settings import Settings
 
 

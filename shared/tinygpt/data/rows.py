@@ -33,7 +33,10 @@ class Row:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps({"prompt": self.prompt, "code": self.code, **self.extra}, ensure_ascii=False)
+        """One line of JSONL. Of the further keys, a SQLite BLOB becomes its hexadecimal digits, and half a surrogate
+        pair, which UTF-8 has no bytes for, the JSON escape that stands for it."""
+        text = json.dumps({"prompt": self.prompt, "code": self.code, **self.extra}, ensure_ascii=False, default=bytes.hex)
+        return text.encode(errors="backslashreplace").decode()
 
 
 def format_of(path: Path) -> Format:
@@ -90,12 +93,18 @@ def _scan_jsonl(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
                 continue
             try:
                 record = json.loads(text)
-            except (json.JSONDecodeError, RecursionError) as error:
-                reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            except (ValueError, RecursionError) as error:
+                reason = _why_not_json(error)
                 hint = " (two rows on one line? send files with curl's --data-binary)" if "Extra" in reason else ""
                 yield line, _problem(line, ProblemKind.NOT_JSON, f"not JSON: {reason}{hint}.")
                 continue
             yield line, row_from(record, line)
+
+
+def _why_not_json(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
 
 
 def _scan_csv(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
@@ -137,8 +146,9 @@ def _require_columns(path: Path, where: str, columns: Iterable[str]) -> None:
     columns = list(columns)
     missing = [key for key in REQUIRED_KEYS if key not in columns]
     if missing:
+        shown = ", ".join(columns).encode(errors="replace").decode() or "(none)"
         raise InvalidDataset(
-            f"{path.name}: the {where} has the columns {', '.join(columns) or '(none)'} but needs prompt and code: "
+            f"{path.name}: the {where} has the columns {shown} but needs prompt and code: "
             f"rename or add {' and '.join(missing)}."
         )
 

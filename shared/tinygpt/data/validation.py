@@ -26,7 +26,7 @@ def validate(
     report = _Report()
     lengths: list[int] = []
     characters: set[str] = set()
-    seen: dict[str, tuple[int, set[int]]] = {}
+    seen: dict[str, dict[int, int]] = {}
     try:
         for line, row in scan_rows(path, format):
             if isinstance(row, RowProblem):
@@ -77,22 +77,25 @@ class _Report:
             self.problems.append(problem)
 
 
-def _compare_with_seen(seen: dict[str, tuple[int, set[int]]], row: Row, line: int, report: _Report) -> None:
-    """Point out a row that repeats an earlier one, or gives its prompt other code."""
-    first_line, codes = seen.setdefault(row.prompt, (line, set()))
-    if hash(row.code) in codes:
+def _compare_with_seen(seen: dict[str, dict[int, int]], row: Row, line: int, report: _Report) -> None:
+    """Point out a row that repeats an earlier one, or gives its prompt other code. `seen` has, for every prompt, the
+    hash of each of its codes with the line where it first stood."""
+    lines = seen.setdefault(row.prompt, {})
+    earlier = lines.get(hash(row.code))
+    if earlier is not None:
         report.add(
             RowProblem(
-                line=line, kind=ProblemKind.DUPLICATE, message=f"the same row as line {first_line}: it counts once."
+                line=line, kind=ProblemKind.DUPLICATE, message=f"the same row as line {earlier}: it counts once."
             )
         )
-    elif codes:
+    elif lines:
+        first_line = next(iter(lines.values()))
         report.add(
             RowProblem(
                 line=line, kind=ProblemKind.CONFLICT, message=f"the prompt of line {first_line} with different code."
             )
         )
-    codes.add(hash(row.code))
+    lines.setdefault(hash(row.code), line)
 
 
 def _statistics(lengths: list[int], unique_characters: int, context_length: int) -> RowStatistics:

@@ -8,12 +8,10 @@ from tinygpt.contracts.generation import GenerateRequest, GenerateResponse, Usag
 from tinygpt.data.tokenizer import CharacterTokenizer
 from tinygpt.inference.decoder import Decoded, decode
 from tinygpt.inference.postprocess import loops, post_process_code
-from tinygpt.inference.retrieval import RetrievalIndex
+from tinygpt.inference.retrieval import SIMILARITY_FLOOR, RetrievalIndex
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.transformer import TinyGPT
 
-SIMILARITY_FLOOR = 70.0
-"""Below this similarity (0 to 100), no answer is better than a wrong one."""
 _LEAST_CHARACTERS = 2
 
 

@@ -54,7 +54,9 @@ def closers(code: str) -> str:
                 return ""
         elif character == "#":
             end_of_line = code.find("\n", i)
-            i = len(code) if end_of_line < 0 else end_of_line
+            if end_of_line < 0:
+                return "\n" + "".join(reversed(stack))  # on a line of their own, or they would be part of the comment
+            i = end_of_line
         elif character in "\"'":
             quote = code[i : i + 3] if code[i : i + 3] == 3 * character else character
             i += len(quote) - 1

@@ -7,6 +7,9 @@ from rapidfuzz import fuzz, process, utils
 
 from tinygpt.data.rows import Row
 
+SIMILARITY_FLOOR = 70.0
+"""Below this similarity (0 to 100), no answer is better than a wrong one."""
+
 
 @dataclass(frozen=True)
 class Match:
@@ -27,10 +30,14 @@ class RetrievalIndex:
         return len(self._rows)
 
     def nearest(self, prompt: str, *, floor: float = 0.0) -> Match | None:
-        """The nearest row with a similarity of at least `floor`, else None. Of equals, the first."""
-        found = process.extractOne(
-            utils.default_process(prompt), self._prompts, scorer=fuzz.token_sort_ratio, score_cutoff=floor
-        )
+        """The nearest row with a similarity of at least `floor`, else None. Of equals, the first.
+
+        A prompt without a letter or digit is near to nothing.
+        """
+        query = utils.default_process(prompt)
+        if not query:
+            return None
+        found = process.extractOne(query, self._prompts, scorer=fuzz.token_sort_ratio, score_cutoff=floor)
         if found is None:
             return None
         _, similarity, index = found

@@ -10,6 +10,8 @@ from tinygpt.data.tokenizer import CODE, PAD, PROMPT, UNK
 
 NEVER_GENERATED = (PAD, UNK, PROMPT, CODE)
 """Control tokens that no answer contains; `<EOS>` ends one."""
+_SMALLEST_TEMPERATURE = 1e-6
+"""Below it the draw is greedy: single precision can't divide by much less, and the result is the same."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ def keep_top_p(probabilities: Tensor, top_p: float) -> Tensor:
         return probabilities
     ordered, order = probabilities.sort(descending=True, stable=True)
     mass_before = ordered.cumsum(0) - ordered
-    ordered = ordered.masked_fill(mass_before >= top_p, 0.0)
+    outside = mass_before >= top_p
+    outside[0] = False  # a top_p that is 0 in single precision
+    ordered = ordered.masked_fill(outside, 0.0)
     kept = torch.zeros_like(probabilities).scatter(0, order, ordered)
     return kept / kept.sum()
 
@@ -49,9 +53,9 @@ def next_token_probabilities(logits: Tensor, recent: Sequence[int], parameters: 
     """The distribution that the next token is drawn from; greedy has all its mass on one token."""
     logits = logits.float().index_fill(0, torch.tensor(NEVER_GENERATED, device=logits.device), float("-inf"))
     logits = penalise_repetition(logits, recent, parameters.repetition_penalty)
-    if parameters.temperature == 0.0:
+    if parameters.temperature < _SMALLEST_TEMPERATURE:
         return torch.zeros_like(logits).index_fill(0, logits.argmax(), 1.0)
-    # Subtracting the largest first keeps a tiny temperature from overflowing to inf - inf.
+    # Subtracting the largest first keeps a small temperature from overflowing to inf - inf.
     probabilities = torch.softmax((logits - logits.max()) / parameters.temperature, dim=-1)
     return keep_top_p(probabilities, parameters.top_p)
 

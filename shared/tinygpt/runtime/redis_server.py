@@ -28,7 +28,8 @@ def redis_command(binary: str, *, host: str, port: int, folder: Path) -> list[st
     """Append-only, flushed at every write: an accepted run must not be lost."""
     return [
         *(binary, "--bind", host, "--port", str(port), "--dir", str(folder.resolve())),
-        *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--loglevel", "warning"),
+        *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+        *("--logfile", str(folder.resolve() / "redis.log")),
     ]
 
 

@@ -73,7 +73,6 @@ class _Run:
         self.config = replace(config, model=replace(config.model, vocab_size=self.tokenizer.vocab_size))
         self.training = _examples(split.training, self.tokenizer, self.config, "training")
         self.held_out = _examples(split.held_out, self.tokenizer, self.config, "held-out")
-        write_rows(folder / TRAINING_ROWS, split.training)
 
         self.model = TinyGPT(self.config.model).to(self.device)
         self.optimizer = _optimizer(self.model, self.config)
@@ -88,6 +87,7 @@ class _Run:
         self.stop_requested = False
         if (folder / LAST_CHECKPOINT).exists():
             self._resume(folder / LAST_CHECKPOINT)
+        write_rows(folder / TRAINING_ROWS, split.training)
         self.started_at = time.monotonic()
         self.step_at_start = self.step
 

@@ -1,0 +1,61 @@
+# Every command a person types. `make` alone lists them.
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint format unit smoke e2e up down lock clean
+
+help:  ## List the commands
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Make .venv and install everything into it
+
+$(INSTALLED): pyproject.toml requirements.lock deploy/install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, and $(PYTHON) is older: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "No venv could be made: install python3-venv and try again."; exit 1; }
+	@echo "Installing into .venv (a few minutes the first time) ..."
+	@deploy/install .venv -e '.[model,http,run,dev]'
+	@touch $@
+
+run: $(INSTALLED)  ## Start the whole stack here, without Docker; trains a first model if there is none
+	@$(BIN)/python -m services.preflight
+	@$(BIN)/honcho start
+
+up:  ## The same in containers
+	docker compose up --build
+
+down:  ## Stop the containers; what is stored stays
+	docker compose down
+
+test: $(INSTALLED) lint smoke unit  ## Lint, types and every test that needs no Docker
+
+lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+format: $(INSTALLED)  ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+smoke: $(INSTALLED)  ## The smoke tests (standard library's unittest)
+	@$(BIN)/python -m unittest tests.smoke
+
+unit: $(INSTALLED)  ## pytest, on a real Redis
+	@$(BIN)/python -m pytest -m "not e2e"
+
+e2e: $(INSTALLED)  ## The compose stack on a real Docker engine: up, train, generate, fail, recover, down
+	@$(BIN)/python -m pytest -m e2e --timeout 1200 tests/e2e
+
+lock: $(INSTALLED)  ## Write requirements.lock from what is installed in .venv
+	@{ echo "# Exact versions; written by \`make lock\`."; \
+	   $(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu$$//'; } > requirements.lock.part
+	@mv requirements.lock.part requirements.lock
+
+clean:  ## Remove .venv and caches; var/ (your models) stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

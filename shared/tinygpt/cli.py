@@ -1,0 +1,15 @@
+"""`tinygpt`: check data, train, generate. Works with no service running."""
+
+import typer
+
+from tinygpt.commands import data, generate, train
+
+app = typer.Typer(
+    help="A small GPT that turns a prompt into Python code: check your rows, train, generate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.app, name="data", help="Look at datasets.", no_args_is_help=True)
+app.command("train")(train.train)
+app.command("generate")(generate.generate)

@@ -1,0 +1,102 @@
+"""`tinygpt train`: a run in this terminal, with a progress bar; Ctrl-C saves, the same command goes on."""
+
+import signal
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from tinygpt.commands.failures import EXIT_INTERRUPTED, one_sentence
+from tinygpt.contracts.runs import Progress, TrainRequest
+from tinygpt.data.rows import read_rows
+from tinygpt.data.store import bundled_rows
+
+
+def train(
+    file: Annotated[
+        Path | None, typer.Argument(help="Rows as JSONL, CSV or SQLite. The bundled data if left out.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for best.pt and last.pt.")] = Path("var/cli"),
+    preset: Annotated[Literal["quick-start", "default"], typer.Option()] = "quick-start",
+    model: Annotated[Literal["tiny", "small"] | None, typer.Option(help="Size, instead of the preset's.")] = None,
+    context_length: Annotated[int | None, typer.Option(help="Tokens, prompt and code together.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows in a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option()] = None,
+    dropout: Annotated[float | None, typer.Option()] = None,
+    max_steps: Annotated[int | None, typer.Option()] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Time budget.")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Train a model on prompt/code rows. An interrupted run goes on with the same command."""
+    with one_sentence():
+        rows = read_rows(file or bundled_rows())
+        try:
+            request = TrainRequest(
+                preset=preset,
+                model=model,
+                context_length=context_length,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                dropout=dropout,
+                max_steps=max_steps,
+                max_seconds=max_seconds,
+                seed=seed,
+            )
+        except ValidationError as error:
+            problem = error.errors()[0]
+            option = "--" + str(problem["loc"][0]).replace("_", "-")
+            raise typer.BadParameter(f"{problem['msg']}, not {problem['input']!r}", param_hint=option) from error
+        from tinygpt.training.callbacks import Callback, StopReason
+        from tinygpt.training.config import config_from_request
+        from tinygpt.training.loop import train as train_model
+
+        class OnTerminal(Callback):
+            """Draws the bar (on a terminal) or prints a line an evaluation; Ctrl-C asks the loop to stop."""
+
+            def __init__(self) -> None:
+                self.interrupted = False
+                signal.signal(signal.SIGINT, self._interrupt)
+
+            def _interrupt(self, _signal: int, _frame: object) -> None:
+                if self.interrupted:
+                    raise KeyboardInterrupt
+                self.interrupted = True
+                console.print("Saving; Ctrl-C again to leave without.")
+
+            def on_step(self, progress: Progress) -> None:
+                done = progress.elapsed_seconds
+                bar.update(task, completed=done, total=done + (progress.seconds_left or 0), what=_told(progress))
+
+            def on_evaluation(self, progress: Progress) -> None:
+                if not console.is_terminal:
+                    console.print(f"{_told(progress)}, {progress.seconds_left or 0:.0f} s left")
+
+            def poll(self) -> bool:
+                return self.interrupted
+
+        console = Console(highlight=False, soft_wrap=True)
+        columns = (TextColumn("{task.fields[what]}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task("", what="starting", total=None)
+            result = train_model(config_from_request(request), rows, [OnTerminal()], folder=out)
+    if result.reason is StopReason.STOP_REQUESTED:
+        console.print(f"Stopped at step {result.metrics.steps}; the same command goes on from {out}/last.pt.")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    console.print(
+        f"{result.best}: validation loss {result.metrics.validation_loss:.4f} nats per character "
+        f"({result.metrics.bits_per_character:.4f} bits) after {result.metrics.steps:,} steps "
+        f"in {result.metrics.seconds:.0f} s.\nTry it: tinygpt generate --model {out} 'reverse the list nums'"
+    )
+
+
+def _told(progress: Progress) -> str:
+    parts = [f"step {progress.step:,}"]
+    if progress.train_loss is not None:
+        parts.append(f"loss {progress.train_loss:.3f}")
+    if progress.validation_loss is not None:
+        parts.append(f"validation {progress.validation_loss:.3f}")
+    return ", ".join(parts)

@@ -1,0 +1,19 @@
+"""`python -m tinygpt.runtime.probe URL`: exit 0 if it answers 200. The HTTP containers' health check."""
+
+import sys
+import urllib.error
+import urllib.request
+
+_SECONDS = 2.0
+
+
+def main() -> None:
+    try:
+        with urllib.request.urlopen(sys.argv[1], timeout=_SECONDS):
+            pass
+    except (urllib.error.URLError, TimeoutError) as error:
+        sys.exit(f"{sys.argv[1]}: {error}")
+
+
+if __name__ == "__main__":
+    main()
