@@ -35,7 +35,9 @@ class Row:
     def to_json(self) -> str:
         """One line of JSONL. Of the further keys, a SQLite BLOB becomes its hexadecimal digits, and half a surrogate
         pair, which UTF-8 has no bytes for, the JSON escape that stands for it."""
-        text = json.dumps({"prompt": self.prompt, "code": self.code, **self.extra}, ensure_ascii=False, default=bytes.hex)
+        text = json.dumps(
+            {"prompt": self.prompt, "code": self.code, **self.extra}, ensure_ascii=False, default=bytes.hex
+        )
         return text.encode(errors="backslashreplace").decode()
 
 
@@ -111,15 +113,23 @@ def _scan_csv(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file)
         try:
-            _require_columns(path, "header", reader.fieldnames or [])
+            header = reader.fieldnames or []
+            if not _is_utf8(header):
+                raise InvalidDataset(f"{path.name}: the header is not UTF-8 text: save the file as UTF-8.")
+            _require_columns(path, "header", header)
             for record in reader:
                 record.pop(None, None)  # cells beyond the header
-                if any("\udc80" <= c <= "\udcff" for value in record.values() for c in value or ""):
-                    yield reader.line_num, _problem(reader.line_num, ProblemKind.INVALID_UTF8, "not UTF-8 text.")
-                else:
+                if _is_utf8(value or "" for value in record.values()):
                     yield reader.line_num, row_from(record, reader.line_num)
+                else:
+                    yield reader.line_num, _problem(reader.line_num, ProblemKind.INVALID_UTF8, "not UTF-8 text.")
         except csv.Error as error:
             raise InvalidDataset(f"{path.name}, line {reader.line_num}: not CSV: {error}.") from error
+
+
+def _is_utf8(cells: Iterable[str]) -> bool:
+    """Whether none of the cells holds what `surrogateescape` puts in place of a byte that is not UTF-8."""
+    return not any("\udc80" <= character <= "\udcff" for cell in cells for character in cell)
 
 
 def _scan_sqlite(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
@@ -146,9 +156,8 @@ def _require_columns(path: Path, where: str, columns: Iterable[str]) -> None:
     columns = list(columns)
     missing = [key for key in REQUIRED_KEYS if key not in columns]
     if missing:
-        shown = ", ".join(columns).encode(errors="replace").decode() or "(none)"
         raise InvalidDataset(
-            f"{path.name}: the {where} has the columns {shown} but needs prompt and code: "
+            f"{path.name}: the {where} has the columns {', '.join(columns) or '(none)'} but needs prompt and code: "
             f"rename or add {' and '.join(missing)}."
         )
 

@@ -38,7 +38,8 @@ def post_process_code(text: str) -> PostProcessed:
 
 
 def closers(code: str) -> str:
-    """The quotes and brackets that would close what `code` leaves open; "" where a bracket closes the wrong one."""
+    """The quotes and brackets that would close what `code` leaves open, on a line of their own after a comment; ""
+    where a bracket closes the wrong one."""
     stack: list[str] = []
     quote = ""
     i = 0
@@ -55,7 +56,7 @@ def closers(code: str) -> str:
         elif character == "#":
             end_of_line = code.find("\n", i)
             if end_of_line < 0:
-                return "\n" + "".join(reversed(stack))  # on a line of their own, or they would be part of the comment
+                return "\n" + "".join(reversed(stack)) if stack else ""
             i = end_of_line
         elif character in "\"'":
             quote = code[i : i + 3] if code[i : i + 3] == 3 * character else character

@@ -5,6 +5,7 @@ It holds tensors and plain values only and is read with `weights_only=True`, so 
 
 import io
 import pickle
+import struct
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,19 @@ from tinygpt.model.transformer import TinyGPT
 
 FORMAT = "tinygpt-checkpoint"
 VERSION = 1
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    struct.error,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+"""What `torch.load` raises on bytes that it can't make sense of."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +89,8 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
             f"{path} disagrees with itself: its tokenizer has {tokenizer.vocab_size} tokens, "
             f"its model {config.vocab_size}."
         )
-    model = TinyGPT(config)
     try:
+        model = TinyGPT(config)
         model.load_state_dict(content["state_dict"])
     except (KeyError, RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
@@ -91,7 +105,7 @@ def _read(path: Path, sha256: str | None) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InvalidCheckpoint(f"{path} does not exist.") from error
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         raise InvalidCheckpoint(f"{path} is truncated or is no checkpoint at all: {reason}") from error
     if not isinstance(content, dict):

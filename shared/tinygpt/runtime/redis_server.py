@@ -33,6 +33,14 @@ def redis_command(binary: str, *, host: str, port: int, folder: Path) -> list[st
     ]
 
 
+def _password_file(folder: Path, password: str) -> Path:
+    """A configuration that only its owner can read: a command line is everybody's to see."""
+    path = folder.resolve() / "redis.conf"
+    path.touch(mode=0o600)
+    path.write_text(f'requirepass "{password}"\n', encoding="utf-8")
+    return path
+
+
 def main() -> None:
     settings = load_settings(Settings)
     address = urlparse(settings.redis_url)
@@ -42,6 +50,8 @@ def main() -> None:
     folder = settings.home / "redis"
     folder.mkdir(parents=True, exist_ok=True)
     command = redis_command(binary, host=address.hostname or "127.0.0.1", port=address.port or 6379, folder=folder)
+    if settings.redis_password is not None:
+        command.insert(1, str(_password_file(folder, settings.redis_password.get_secret_value())))
     os.execv(command[0], command)
 
 

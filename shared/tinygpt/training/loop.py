@@ -89,7 +89,6 @@ class _Run:
             self._resume(folder / LAST_CHECKPOINT)
         write_rows(folder / TRAINING_ROWS, split.training)
         self.started_at = time.monotonic()
-        self.step_at_start = self.step
 
     # -- the loop
 
@@ -218,7 +217,7 @@ class _Run:
     def _save(self, name: str) -> None:
         self._tell(lambda callback: callback.before_write())
         training = {
-            "config": asdict(self.config),
+            "config": self._settings(),
             "step": self.step,
             "elapsed_seconds": self.elapsed,
             "validation_loss": self.validation,
@@ -226,6 +225,10 @@ class _Run:
         }
         resume = self._resume_state() if name == LAST_CHECKPOINT else {}
         save_checkpoint(Checkpoint(self.model, self.tokenizer, training, resume), self.folder / name)
+
+    def _settings(self) -> dict[str, Any]:
+        """What a run that goes on from here must share: all but the threads, which are the machine's."""
+        return asdict(replace(self.config, threads=None))
 
     def _resume_state(self) -> dict[str, Any]:
         return {
@@ -240,7 +243,7 @@ class _Run:
     def _resume(self, path: Path) -> None:
         checkpoint = load_checkpoint(path)
         saved = checkpoint.training
-        if saved.get("config") != asdict(self.config) or checkpoint.tokenizer != self.tokenizer:
+        if saved.get("config") != self._settings() or checkpoint.tokenizer != self.tokenizer:
             raise TrainingFailed(
                 f"{path} is from a run with other settings or other data: train into another folder, or delete it."
             )
