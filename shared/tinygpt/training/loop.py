@@ -134,7 +134,7 @@ class _Run:
         total = 0.0
         self.optimizer.zero_grad(set_to_none=True)
         for start in range(0, len(examples), part):
-            batch = collate(examples[start : start + part]).to(self.device)
+            batch = collate(examples[start : start + part], self.config.model.context_length).to(self.device)
             with self.autocast():
                 loss, _ = masked_loss(self.model, batch)
             (loss / labelled).backward()  # type: ignore[no-untyped-call]

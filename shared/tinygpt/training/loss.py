@@ -10,20 +10,24 @@ from torch import Tensor
 
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.model.transformer import TinyGPT
-from tinygpt.training.batches import Batch, collate
+from tinygpt.training.batches import Batch, collate, round_up
 
 _VALIDATION_ROWS_AT_ONCE = 32
+_LABELLED_STEP = 256
 
 
 def masked_loss(model: TinyGPT, batch: Batch) -> tuple[Tensor, int]:
     """The summed cross-entropy (nats) over the labelled positions of a batch, and how many those are.
 
-    The head, the widest product of a small model, is computed only where there is a label.
+    The head is computed only where there is a label, their number rounded up (see `collate`).
     """
-    labelled = batch.labels != IGNORED
-    logits = model.head(model.features(batch.ids)[labelled])  # (labelled, V)
-    labels = batch.labels[labelled]
-    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum"), labels.numel()
+    labels = batch.labels.flatten()
+    labelled = (labels != IGNORED).nonzero().squeeze(1)  # (labelled,)
+    unused = round_up(len(labelled), _LABELLED_STEP) - len(labelled)
+    features = model.features(batch.ids).flatten(0, 1)[F.pad(labelled, (0, unused))]  # (labelled + unused, C)
+    targets = F.pad(labels[labelled], (0, unused), value=IGNORED)
+    logits = model.head(features)  # (labelled + unused, V)
+    return F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum"), len(labelled)
 
 
 @torch.no_grad()
@@ -41,7 +45,7 @@ def validation_loss(
     for start in range(0, len(by_length), _VALIDATION_ROWS_AT_ONCE):
         rows = by_length[start : start + _VALIDATION_ROWS_AT_ONCE]
         with autocast():
-            loss, _ = masked_loss(model, collate(rows).to(model.device))
+            loss, _ = masked_loss(model, collate(rows, model.config.context_length).to(model.device))
         nats += loss.item()
         characters += sum(row.code_characters for row in rows)
         poll()

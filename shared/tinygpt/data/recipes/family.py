@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tinygpt.data.recipes.slots import MENTION, POOLS, SLOT, Pool, pool_name
+from tinygpt.data.recipes.slots import MENTION, POOLS, Pool, pool_name, slots_in
 
 MINIMUM_PHRASINGS = 8
 
@@ -26,7 +26,7 @@ class Phrasing:
     @property
     def slots(self) -> frozenset[str]:
         """The slots that a prompt made from it shows."""
-        return frozenset(SLOT.findall(self.text)) | frozenset(MENTION.findall(self.text))
+        return frozenset(slots_in(self.text)) | frozenset(MENTION.findall(self.text))
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,11 @@ class Family:
     """One task, `topic.task`.
 
     `do` are requests that start with a verb; `say` is every other way to ask. A family whose code holds `$fn`
-    answers with a function, called `fn` unless the prompt names it. An expression with an `fn` is at times asked
-    for as a function of its variables. `imports` go before a function, and before the check of an expression.
-    `pools` are slots of this family alone; `where` is a condition on the slots' values. `parts` are the
-    operations that a composition is made of, and `wording` names the set of templates it shares with others.
+    answers with a function, called `fn` unless the prompt names it; its parameters may go unnamed too. An
+    expression with an `fn` is at times asked for as a function of its variables. `imports` go before a function,
+    and before the check of an expression. `pools` are slots of this family alone; `where` is a condition on the
+    slots' values. `parts` are the operations that a composition is made of, and `wording` names the set of
+    templates it shares with others.
 
     Raises:
         ValueError: too few phrasings, or a phrasing that lacks a slot the code needs.
@@ -57,12 +58,13 @@ class Family:
     wording: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.phrasings) < MINIMUM_PHRASINGS:
-            raise ValueError(f"{self.name} has {len(self.phrasings)} phrasings; it needs {MINIMUM_PHRASINGS}.")
+        if (distinct := len(set(self.phrasings))) < MINIMUM_PHRASINGS:
+            raise ValueError(f"{self.name} has {distinct} different phrasings; it needs {MINIMUM_PHRASINGS}.")
         for slot in self.code_slots - {"fn"}:
             self.pool(slot)
+        implied = {"fn", *self.variables} if self.is_function else {"fn"}
         for phrasing in self.phrasings:
-            if missing := self.code_slots - {"fn"} - phrasing.slots:
+            if missing := self.code_slots - implied - phrasing.slots:
                 raise ValueError(f"{self.name}: {phrasing.text!r} lacks {', '.join(sorted(missing))}.")
 
     @cached_property
@@ -71,7 +73,7 @@ class Family:
 
     @cached_property
     def code_slots(self) -> frozenset[str]:
-        return frozenset(SLOT.findall(self.code.replace("$$", "")))
+        return frozenset(slots_in(self.code))
 
     @property
     def is_function(self) -> bool:
@@ -87,8 +89,13 @@ class Family:
     @cached_property
     def variables(self) -> tuple[str, ...]:
         """The slots that stand for variables, in the order in which the code uses them."""
-        found = dict.fromkeys(SLOT.findall(self.code.replace("$$", "")))
+        found = dict.fromkeys(slots_in(self.code))
         return tuple(slot for slot in found if slot != "fn" and self.pool(slot).variable)
+
+    @property
+    def full_check(self) -> str:
+        """The check with the imports that the code takes for granted."""
+        return f"{self.imports}\n{self.check}" if self.imports else self.check
 
     def as_function(self) -> Family:
         """The same task with its expression returned from a function, and its check calling that."""
@@ -96,11 +103,10 @@ class Family:
         return Family(
             name=self.name,
             code=definition(f"def {call}:\n    return {self.code}", self.imports),
-            check="exec(code, globals())\n" + self.check.replace("eval(code)", call),
+            check="exec(code, globals())\n" + self.full_check.replace("eval(code)", call),
             do=self.do,
             say=self.say,
             fn=self.fn,
-            imports=self.imports,
             pools=self.pools,
             where=self.where,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from tinygpt.data.recipes.family import Family, Phrasing
-from tinygpt.data.recipes.slots import MENTION, SLOT, Pool
+from tinygpt.data.recipes.slots import MENTION, Pool, fill, slots_in
 from tinygpt.data.recipes.words import (
     ASKING,
     DEFINING,
@@ -71,18 +71,14 @@ def draw(family: Family, phrasing: Phrasing, rng: Random, allowed: Callable[[Poo
     text = _framed(text, phrasing, as_function, rng)
     values = _values(family, text, unnamed, rng, allowed)
     text, shown = _mentioned(family, text, values, unnamed, rng)
-    prompt = _fill(_slips(text, rng), {**values, **shown})
+    prompt = fill(_slips(text, rng), {**values, **shown})
     in_code = {slot: values[slot] for slot in sorted(family.code_slots)}
-    return Drawn(family, prompt, _fill(family.code, values), _fill(family.check, values), in_code, shown)
+    return Drawn(family, prompt, fill(family.code, values), fill(family.full_check, values), in_code, shown)
 
 
 def render(family: Family, values: Mapping[str, str]) -> tuple[str, str]:
     """The family's code and check with these slot values."""
-    return _fill(family.code, values), _fill(family.check, values)
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    return SLOT.sub(lambda match: values[match[1]], template.replace("$$", "\0")).replace("\0", "$")
+    return fill(family.code, values), fill(family.full_check, values)
 
 
 def _framed(text: str, phrasing: Phrasing, as_function: bool, rng: Random) -> str:
@@ -98,8 +94,8 @@ def _framed(text: str, phrasing: Phrasing, as_function: bool, rng: Random) -> st
 
 
 def _only_mentioned(family: Family, text: str) -> bool:
-    """Whether every variable is mentioned just once, so that a prompt may leave all their names out."""
-    return all(MENTION.findall(text).count(slot) == 1 and f"${slot}" not in text for slot in family.variables)
+    """Whether no variable is there twice or by its bare name, so that a prompt may leave all their names out."""
+    return all(MENTION.findall(text).count(slot) <= 1 and slot not in slots_in(text) for slot in family.variables)
 
 
 def _place(slot: str) -> int:
@@ -110,19 +106,20 @@ def _place(slot: str) -> int:
 def _values(
     family: Family, text: str, unnamed: bool, rng: Random, allowed: Callable[[Pool, str], bool]
 ) -> dict[str, str]:
-    slots = sorted(set(SLOT.findall(text)) | set(MENTION.findall(text)) | (family.code_slots - {"fn"}))
+    slots = sorted(set(slots_in(text)) | set(MENTION.findall(text)))
     fixed: dict[str, str] = {}
     if "fn" in family.code_slots and "fn" not in slots:
         fixed["fn"] = family.fn
-    for slot in family.variables if unnamed else ():
-        fixed[slot] = family.pool(slot).defaults[_place(slot)]
+    for slot in family.variables:
+        if unnamed or slot not in slots:
+            fixed[slot] = family.pool(slot).defaults[_place(slot)]
     for _ in range(200):
         values = dict(fixed)
         for slot in slots:
             if slot not in values:
                 values[slot] = _value(family.pool(slot), rng, allowed)
         distinct = len(set(values.values())) == len(values)
-        if distinct and (not family.where or eval(_fill(family.where, values))):
+        if distinct and (not family.where or eval(fill(family.where, values))):
             return values
     raise NoSuchValues(family.name)
 

@@ -40,17 +40,28 @@ def pool_name(slot: str) -> str:
     return slot.rstrip("0123456789")
 
 
-SLOT = re.compile(r"\$([a-z]+[0-9]?)")
+SLOT = re.compile(r"\$(?:([a-z]+[0-9]?)|\{([a-z]+[0-9]?)\})")
 MENTION = re.compile(r"<([a-z]+[0-9]?)>")
 
 
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text.split()))
+def slots_in(template: str) -> list[str]:
+    """The slots whose values a template holds, in order: `$xs`, or `${xs}` where a letter follows."""
+    return [plain or braced for plain, braced in SLOT.findall(template.replace("$$", ""))]
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Put values in the place of slots, and a dollar in the place of `$$`."""
+    return SLOT.sub(lambda match: values[match[1] or match[2]], template.replace("$$", "\0")).replace("\0", "$")
+
+
+def _split(text: str, separator: str | None = None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(" ".join(part.split()) for part in text.split(separator)))
 
 
 def _with_affixes(nouns: tuple[str, ...], affixes: tuple[str, ...]) -> tuple[str, ...]:
     """The nouns, and each noun once more with an affix."""
-    return nouns + tuple(affixes[i % len(affixes)].format(noun) for i, noun in enumerate(nouns))
+    affixed = (affixes[i % len(affixes)].format(noun) for i, noun in enumerate(nouns))
+    return tuple(dict.fromkeys((*nouns, *affixed)))
 
 
 _OPAQUE = tuple(
@@ -180,14 +191,17 @@ _NESTED = _split(
     """matrix grid nested rows table board lists groups batches chunks lol my_matrix data levels pages sections cells
     nested_list all_lists parts blocks weeks shelves boxes trays teams_list layers mat m2 tiles puzzle maze pixels"""
 )
-_PHRASES = tuple(
-    """hello world|good morning|hi there|well done|game over|try again|welcome back|thank you|see you soon|not found
-    |happy birthday|all done|press enter|i love python|good night|come in|nice to meet you|you win|you lose|access denied
-    |have a nice day|loading|ready|goodbye|what a day|stay calm|time is up|please wait|new record|level up|open the door
-    |hello python|one more time|keep going|good job|start now|the end|no way|very cold|too hot|just right|lets go
-    |file saved|wrong answer|correct answer|invalid input|bad value|must be positive|empty list|out of range|no data""".replace(
-        "\n    ", ""
-    ).split("|")
+_PHRASES = _split(
+    """
+    hello world | good morning | hi there | well done | game over | try again | welcome back | thank you | see you
+    soon | not found | happy birthday | all done | press enter | i love python | good night | come in | nice to
+    meet you | you win | you lose | access denied | have a nice day | loading | ready | goodbye | what a day |
+    stay calm | time is up | please wait | new record | level up | open the door | hello python | one more time |
+    keep going | good job | start now | the end | no way | very cold | too hot | just right | lets go | file saved
+    | wrong answer | correct answer | invalid input | bad value | must be positive | empty list | out of range |
+    no data
+    """,
+    "|",
 )
 _SEPARATORS: dict[str, tuple[str, ...]] = {
     ",": ("a comma", "commas", "comma"),
@@ -260,9 +274,14 @@ POOLS: dict[str, Pool] = {
         (("a list of words", "a list of strings", "a list of words", "some words", "a word list"),),
         ("words", "others"),
     ),
-    "nested": _variable(_NESTED, ("list", "nested list", "list of lists"), (("a list of lists", "a nested list"),), ("rows",)),
+    "nested": _variable(
+        _NESTED, ("list", "nested list", "list of lists"), (("a list of lists", "a nested list"),), ("rows",)
+    ),
     "records": _variable(
-        _RECORDS, ("list", "list of dicts", "list of dictionaries"), (("a list of dicts", "a list of dictionaries"),), ("rows",)
+        _RECORDS,
+        ("list", "list of dicts", "list of dictionaries"),
+        (("a list of dicts", "a list of dictionaries"),),
+        ("rows",),
     ),
     "s": _variable(
         _with_affixes(_STRINGS, ("{}", "my_{}", "the_{}", "{}1", "new_{}", "old_{}")),
@@ -291,23 +310,45 @@ POOLS: dict[str, Pool] = {
         ),
         ("n", "m", "p"),
     ),
-    "date": _variable(_DATES, ("date",), (("a date", "a given date"), ("another date", "a second date")), ("day", "other")),
+    "date": _variable(
+        _DATES, ("date",), (("a date", "a given date"), ("another date", "a second date")), ("day", "other")
+    ),
     "path": _variable(
-        _FILE_VARIABLES, ("file", "path", "file path"), (("a file", "a path", "a given file", "a text file"),), ("path",)
+        _FILE_VARIABLES,
+        ("file", "path", "file path"),
+        (("a file", "a path", "a given file", "a text file"),),
+        ("path",),
     ),
     "raw": _variable(
-        _RAW, ("json string", "json text", "string", "json"), (("a json string", "json text", "some json", "a json text"),), ("text",)
+        _RAW,
+        ("json string", "json text", "string", "json"),
+        (("a json string", "json text", "some json", "a json text"),),
+        ("text",),
     ),
     "csv": _variable(
-        _TABLES, ("csv text", "csv string", "csv"), (("csv text", "a csv string", "some csv text", "a csv text"),), ("text",)
+        _TABLES,
+        ("csv text", "csv string", "csv"),
+        (("csv text", "a csv string", "some csv text", "a csv text"),),
+        ("text",),
     ),
-    "k": Pool(tuple(str(number) for number in range(1, 101)), mentions=("{}", "{}", "{}", "{}", "{}", "the number {}")),
+    "k": Pool(tuple(str(number) for number in range(1, 101))),
     "big": Pool(tuple(str(number) for number in (*range(101, 200, 3), *range(250, 1000, 25), *range(1000, 9999, 321)))),
     "c": Pool(tuple(_COUNTING), mentions=("{}", "{}", "{}"), spoken=_COUNTING, open=False),
     "i": Pool(tuple(str(number) for number in range(1, 10)), open=False),
     "ch": Pool(
         tuple("abcdefghijklmnopqrstuvwxyz"),
-        mentions=("'{}'", '"{}"', "'{}'", '"{}"', "the letter {}", "the letter '{}'", "the character '{}'", "{}", '{}', '"{}"'),
+        mentions=(
+            "'{}'",
+            '"{}"',
+            "'{}'",
+            '"{}"',
+            "the letter {}",
+            "the letter '{}'",
+            "the character '{}'",
+            "{}",
+            "{}",
+            '"{}"',
+        ),
         open=False,
     ),
     "w": Pool(_WORDS, mentions=_QUOTED),
@@ -317,9 +358,18 @@ POOLS: dict[str, Pool] = {
     "cls": Pool(_CLASSES),
     "attr": Pool(_ATTRIBUTES),
     "msg": Pool(_PHRASES, mentions=("'{}'", '"{}"', "'{}'", '"{}"', "{}")),
-    "txt": Pool(tuple(f"{stem}.txt" for stem in _STEMS), mentions=("{}", "{}", "{}", "'{}'", '"{}"', "the file {}", "a file called {}")),
-    "jsonfile": Pool(tuple(f"{stem}.json" for stem in _STEMS), mentions=("{}", "{}", "'{}'", '"{}"', "the file {}", "a file called {}")),
-    "csvfile": Pool(tuple(f"{stem}.csv" for stem in _STEMS), mentions=("{}", "{}", "'{}'", '"{}"', "the file {}", "a file called {}")),
+    "txt": Pool(
+        tuple(f"{stem}.txt" for stem in _STEMS),
+        mentions=("{}", "{}", "{}", "'{}'", '"{}"', "the file {}", "a file called {}"),
+    ),
+    "jsonfile": Pool(
+        tuple(f"{stem}.json" for stem in _STEMS),
+        mentions=("{}", "{}", "'{}'", '"{}"', "the file {}", "a file called {}"),
+    ),
+    "csvfile": Pool(
+        tuple(f"{stem}.csv" for stem in _STEMS),
+        mentions=("{}", "{}", "'{}'", '"{}"', "the file {}", "a file called {}"),
+    ),
     "year": Pool(tuple(str(year) for year in range(1990, 2040))),
     "month": Pool(tuple(str(month) for month in range(1, 13)), open=False),
     "dom": Pool(tuple(str(day) for day in range(1, 29)), open=False),

@@ -244,9 +244,10 @@ SAYING: tuple[str, ...] = _frames(_SAYING)
 DEFINING: tuple[str, ...] = _frames(_DEFINING)
 DEFINING_NAMED: tuple[str, ...] = _frames(_DEFINING_NAMED)
 
-QUESTION_WORDS = frozenset(
-    "how what what's whats which is are can could does do will would where who whose why has have should".split()
-)
+_QUESTION_WORDS = """
+how what what's whats which is are can could does do will would where who whose why has have should
+"""
+QUESTION_WORDS: frozenset[str] = frozenset(_QUESTION_WORDS.split())
 
 
 def third_person(request: str) -> str:

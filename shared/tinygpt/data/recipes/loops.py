@@ -1,0 +1,246 @@
+"""Loops: statements that go round, most of them printing."""
+
+from tinygpt.data.recipes.family import Family, leaves, prints
+from tinygpt.data.recipes.slots import choice
+
+FAMILIES = (
+    Family(
+        name="loops.count_up",
+        do=(
+            "[print] the numbers from 1 to <k>",
+            "[print] (all|the) numbers from one to <k>",
+            "count from 1 to <k> and print each number",
+            "loop from 1 to <k> and print (the number|each number|i)",
+            "[print] 1 to <k> with a (for|) loop",
+            "write a loop that prints 1 to <k>",
+            "print every number up to <k>, starting at 1",
+            "use a for loop to print 1 to <k>",
+        ),
+        say=(
+            "for loop that prints 1 to <k>",
+            "loop printing the numbers 1 to <k>",
+            "numbers 1 to <k>, one per line, printed",
+        ),
+        code="for i in range(1, $k + 1):\n    print(i)",
+        check=prints(("", '"\\n".join(str(i + 1) for i in range($k))')),
+        where="$k > 2",
+    ),
+    Family(
+        name="loops.count_down",
+        do=(
+            "count down from <k> to 1",
+            "count down from <k>",
+            "[print] a countdown from <k> (to 1|)",
+            "[print] the numbers from <k> down to 1",
+            "print <k> to 1 backwards",
+            "loop from <k> down to 1 and print each number",
+            "loop backwards from <k> to one and print",
+            "use a loop to count down from <k>",
+        ),
+        say=("countdown from <k>", "for loop that counts down from <k>", "numbers from <k> to 1 in reverse, printed"),
+        code="for i in range($k, 0, -1):\n    print(i)",
+        check=prints(("", '"\\n".join(str($k - i) for i in range($k))')),
+        where="$k > 2",
+    ),
+    Family(
+        name="loops.print_items",
+        do=(
+            "[print] (each|every) [item] (of|in) <xs> (on its own line|on a new line|)",
+            "[loop] <xs> and print (each|every) [item]",
+            "[print] all [items] of <xs> (one by one|line by line)",
+            "[print] the [items] of <xs>, one (per|a) line",
+            "print everything in <xs> on separate lines",
+            "use a (for|) loop to print <xs>",
+            "[loop] <xs> and print it",
+        ),
+        say=(
+            "for loop that prints (each|every) [item] of <xs>",
+            "for loop over <xs> with print",
+            "loop printing every [item] of <xs>",
+        ),
+        code="for item in $xs:\n    print(item)",
+        check=prints(('$xs = ["a", "b"]', '"a\\nb"'), ("$xs = [1, 2, 3]", '"1\\n2\\n3"')),
+    ),
+    Family(
+        name="loops.print_with_index",
+        do=(
+            "[print] (each|every) [item] (of|in) <xs> with its index",
+            "[loop] <xs> with (an|the) index and print both",
+            "[print] index and [item] for everything in <xs>",
+            "enumerate <xs> and print (the|) index and [item]",
+            "[loop] <xs> and print (the|) index and value",
+            "[print] <xs> with the index before each [item]",
+        ),
+        say=(
+            "for loop over <xs> that prints index and [item]",
+            "enumerate loop over <xs> with print",
+            "loop with index over <xs>, printing both",
+        ),
+        code="for i, item in enumerate($xs):\n    print(i, item)",
+        check=prints(('$xs = ["a", "b"]', '"0 a\\n1 b"'), ("$xs = [7]", '"0 7"')),
+    ),
+    Family(
+        name="loops.print_dict",
+        do=(
+            "[print] (each|every|all) key(s|) and value(s|) (of|in) <d>",
+            "[loop] <d> and print (the|each|) key and value",
+            "[print] the keys of <d> with their values",
+            "[loop] the items of <d> and print key and value",
+            "[print] every pair in <d>",
+            "print key and value for everything in <d>",
+            "go over the dict $d, printing keys and values",
+        ),
+        say=("for loop over <d> that prints key and value", "loop over keys and values of <d> with print"),
+        code="for key, value in $d.items():\n    print(key, value)",
+        check=prints(('$d = {"a": 1, "b": 2}', '"a 1\\nb 2"'), ('$d = {"x": 7}', '"x 7"')),
+    ),
+    Family(
+        name="loops.repeat_message",
+        do=(
+            "[print] <msg> <k> times",
+            "[print] the text <msg> <k> times",
+            "repeat printing <msg> <k> times",
+            "use a loop to print <msg> <k> times",
+            "loop <k> times and print <msg>",
+            "say <msg> <k> times with a loop",
+            "print the message <msg> <k> times",
+        ),
+        say=("loop that prints <msg> <k> times", "for loop to show <msg> <k> times", "<msg> printed <k> times"),
+        code='for _ in range($k):\n    print("$msg")',
+        check=prints(("", '"\\n".join(["$msg"] * $k)')),
+        where="$k > 1",
+    ),
+    Family(
+        name="loops.times_table",
+        do=(
+            "[print] the (multiplication|times) table of <k>",
+            "[print] the first ten multiples of <k>",
+            "[print] <k> times 1 to <k> times 10",
+            "[print] the multiples of <k> from 1 to 10 times",
+            "show the table of <k> from 1 to 10",
+            "loop from 1 to 10 and print i times <k>",
+            "multiply <k> by every number from 1 to 10 and print it",
+        ),
+        say=(
+            "(multiplication|times) table of <k>",
+            "times table for <k>, printed",
+            "ten multiples of <k>, one per line",
+        ),
+        code="for i in range(1, 11):\n    print(i * $k)",
+        check=prints(("", '"\\n".join(str(j) for j in range($k, 10 * $k + 1, $k))')),
+    ),
+    Family(
+        name="loops.print_stepped",
+        do=(
+            "[print] the <parity> numbers up to <k>",
+            "[print] all <parity> numbers from 1 to <k>",
+            "[print] every <parity> number up to <k>",
+            "loop to <k> and print the <parity> numbers",
+            "show only the <parity> numbers from 1 to <k>",
+            "use a loop to print <parity> numbers up to <k>",
+            "count to <k> in <parity> numbers",
+        ),
+        say=(
+            "<parity> numbers up to <k>, printed",
+            "loop that prints <parity> numbers to <k>",
+            "for loop for the <parity> numbers from 1 to <k>",
+        ),
+        pools={"parity": choice({"2": ("even",), "1": ("odd",)})},
+        code="for i in range($parity, $k + 1, 2):\n    print(i)",
+        check=prints(("", '"\\n".join(str(i) for i in range(1, $k + 1) if i % 2 == $parity % 2)')),
+        where="$k > 3",
+    ),
+    Family(
+        name="loops.while_halve",
+        do=(
+            "halve <n> until it is (less than|below|under) <k>",
+            "keep halving <n> while it is at least <k>",
+            "divide <n> by 2 until it is (less than|below|under) <k>",
+            "use a while loop to halve <n> until it is (below|under) <k>",
+            "cut <n> in half again and again until it is below <k>",
+            "halve <n> as long as it is <k> or more",
+        ),
+        say=("while loop that halves <n> until it is under <k>", "while <n> is at least <k>, halve it"),
+        code="while $n >= $k:\n    $n /= 2",
+        check=leaves(
+            ("$n = $k", "$n == $k / 2"),
+            ("$n = $k * 4 + 1", "$n == ($k * 4 + 1) / 8"),
+            ("$n = $k - 0.5", "$n == $k - 0.5"),
+        ),
+        where="$k > 1",
+    ),
+    Family(
+        name="loops.while_count",
+        do=(
+            "(increase|raise) <n> by <c> while it is (less than|below|under) <k>",
+            "keep adding <c> to <n> until it (is at least|reaches) <k>",
+            "add <c> to <n> as long as it is (less than|below|under) <k>",
+            "use a while loop to add <c> to <n> until it is <k> or more",
+            "add <c> to <n> again and again while it is under <k>",
+            "count <n> up in steps of <c> while it is below <k>",
+        ),
+        say=(
+            "while loop that adds <c> to <n> until it reaches <k>",
+            "while <n> is (under|below|less than) <k>, add <c> to it",
+        ),
+        code="while $n < $k:\n    $n += $c",
+        check=leaves(
+            ("$n = 0", "$n == -(-$k // $c) * $c"), ("$n = $k - 1", "$n == $k - 1 + $c"), ("$n = $k", "$n == $k")
+        ),
+        where="$k > 20",
+    ),
+    Family(
+        name="loops.total",
+        do=(
+            "add up <nums> with a (for|) loop",
+            "use a (for|) loop to sum <nums>",
+            "loop over <nums> and add (each|every) number to total",
+            "[compute] the total of <nums> with a for loop",
+            "[loop] <nums> and sum it in total",
+            "sum <nums> into total using a loop",
+            "add (each|every) [item] of <nums> to a variable total in a loop",
+        ),
+        say=("for loop that sums <nums>", "loop that adds up <nums> in total"),
+        code="total = 0\nfor x in $nums:\n    total += x",
+        check=leaves(("$nums = [1, 2, 3]", "total == 6"), ("$nums = []", "total == 0")),
+    ),
+    Family(
+        name="loops.fizzbuzz",
+        do=(
+            "[print] fizzbuzz from 1 to <k>",
+            "play fizzbuzz up to <k>",
+            "do fizzbuzz up to <k>",
+            "[print] fizz, buzz or the number for 1 to <k>",
+            "solve fizzbuzz for the numbers 1 to <k>",
+            "loop to <k> and print fizz, buzz or fizzbuzz",
+            "run fizzbuzz to <k>",
+        ),
+        say=("fizzbuzz up to <k>", "fizzbuzz to <k>", "fizzbuzz loop for 1 to <k>"),
+        code='for i in range(1, $k + 1):\n    print("Fizz" * (i % 3 == 0) + "Buzz" * (i % 5 == 0) or i)',
+        check=prints(
+            (
+                "",
+                (
+                    '"\\n".join({0: "FizzBuzz", 3: "Fizz", 6: "Fizz", 9: "Fizz", 12: "Fizz", 5: "Buzz", 10: "Buzz"}'
+                    ".get(i % 15, str(i)) for i in range(1, $k + 1))"
+                ),
+            )
+        ),
+        where="$k > 5",
+    ),
+    Family(
+        name="loops.triangle",
+        do=(
+            "[print] a triangle of stars with <c> rows",
+            "[print] <c> rows of stars, one more each row",
+            "draw a triangle of <c> lines with stars",
+            "[print] a star triangle of height <c>",
+            "make a triangle with <c> rows from stars",
+            "use a loop to print a triangle of <c> rows of *",
+            "print a staircase of stars <c> high",
+        ),
+        say=("star triangle with <c> rows", "triangle of stars, <c> rows", "staircase of <c> rows of stars"),
+        code='for i in range(1, $c + 1):\n    print("*" * i)',
+        check=prints(("", '"\\n".join("*" * (j + 1) for j in range($c))')),
+    ),
+)
