@@ -8,7 +8,6 @@ from tinygpt.contracts.runs import BUNDLED_DATASET, TRANSITIONS, RunState, Train
 EDGES = {
     ("queued", "running"),
     ("queued", "cancelled"),
-    ("queued", "failed"),
     ("running", "succeeded"),
     ("running", "failed"),
     ("running", "cancelled"),
@@ -31,7 +30,12 @@ def test_only_states_without_a_way_out_are_final() -> None:
 def test_an_empty_request_trains_the_default_preset_on_the_bundled_data() -> None:
     request = TrainRequest.model_validate_json("{}")
 
-    assert (request.dataset, request.rows, request.preset, request.promote) == (BUNDLED_DATASET, None, "default", "auto")
+    assert (request.dataset, request.rows, request.preset, request.promote) == (
+        BUNDLED_DATASET,
+        None,
+        "default",
+        "auto",
+    )
 
 
 def test_rows_in_the_body_keep_their_further_keys() -> None:

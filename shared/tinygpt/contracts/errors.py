@@ -51,12 +51,14 @@ class ErrorBody(BaseModel):
 class TinyGPTError(Exception):
     """The root. `message` is one sentence for a person; `param` names the field at fault.
 
-    `retry_after` (seconds) becomes the `Retry-After` header; `extra` is added beside `error` in the response body.
+    `retry_after` (seconds) becomes the `Retry-After` header; where a client may come back, a class has a default.
+    `extra` is added beside `error` in the response body.
     """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: ClassVar[str] = "internal_error"
+    default_retry_after: ClassVar[float | None] = None
 
     def __init__(
         self,
@@ -69,7 +71,7 @@ class TinyGPTError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
-        self.retry_after = retry_after
+        self.retry_after = self.default_retry_after if retry_after is None else retry_after
         self.extra = extra or {}
 
     @classmethod
@@ -151,6 +153,7 @@ class TooManyRequests(TinyGPTError):
     status = 429
     type = "rate_limit_error"
     code = "rate_limited"
+    default_retry_after = 1.0
 
 
 class QueueFull(TooManyRequests):
@@ -161,6 +164,7 @@ class Unavailable(TinyGPTError):
     status = 503
     type = "unavailable_error"
     code = "unavailable"
+    default_retry_after = 2.0
 
 
 class ModelLoading(Unavailable):

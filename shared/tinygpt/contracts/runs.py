@@ -24,7 +24,7 @@ class RunState(StrEnum):
 
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
-    RunState.QUEUED: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}),
+    RunState.QUEUED: frozenset({RunState.RUNNING, RunState.CANCELLED}),
     RunState.RUNNING: frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.QUEUED}),
     RunState.SUCCEEDED: frozenset(),
     RunState.FAILED: frozenset(),
@@ -58,7 +58,9 @@ class TrainRequest(BaseModel):
     model: Literal["tiny", "small"] | None = Field(default=None, description="The size, instead of the preset's.")
     context_length: int | None = Field(default=None, ge=16, le=4096, description="Tokens, prompt and code together.")
     batch_size: int | None = Field(default=None, ge=1, le=1024, description="Rows in a step.")
-    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, description="AdamW's peak; Muon's is scaled by the same factor."
+    )
     dropout: float | None = Field(default=None, ge=0, lt=1)
     max_steps: int | None = Field(default=None, ge=1, le=10_000_000)
     max_seconds: float | None = Field(default=None, gt=0, le=7 * 24 * 3600, description="Time budget of the run.")

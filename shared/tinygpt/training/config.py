@@ -18,9 +18,13 @@ class TrainConfig:
     """Rows in an optimiser step."""
     micro_batches: int = 1
     """Parts that a step's rows are computed in, to save memory; the gradient is the same."""
-    learning_rate: float = 2e-3
-    """The peak, after the warm-up."""
-    final_learning_rate_share: float = 0.05
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """`muon`: Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for the rest."""
+    learning_rate: float = 3e-3
+    """AdamW's peak, after the warm-up."""
+    muon_learning_rate: float = 0.02
+    """Muon's peak."""
+    final_learning_rate_share: float = 0.0
     """Where the linear decay ends, as a share of the peak."""
     warmup_steps: int = 50
     weight_decay: float = 0.1
@@ -55,9 +59,7 @@ class TrainConfig:
 
 PRESETS: dict[str, TrainConfig] = {
     "quick-start": TrainConfig(),
-    "default": TrainConfig(
-        model=replace(SIZES["small"], context_length=512), learning_rate=1e-3, max_seconds=570.0, evaluations=20
-    ),
+    "default": TrainConfig(model=replace(SIZES["small"], context_length=512), max_seconds=570.0, evaluations=20),
 }
 """`quick-start` answers in about a minute and a half, `default` in less than ten, on two cores."""
 
@@ -74,7 +76,10 @@ def config_from_request(request: TrainRequest, *, threads: int | None = None) ->
         budget = {"max_steps": request.max_steps, "max_seconds": request.max_seconds}
     elif request.max_seconds is not None:
         budget = {"max_seconds": request.max_seconds}
-    own = _given(request, "batch_size", "learning_rate")
+    own = _given(request, "batch_size")
+    if request.learning_rate is not None:
+        scale = request.learning_rate / config.learning_rate
+        own |= {"learning_rate": request.learning_rate, "muon_learning_rate": scale * config.muon_learning_rate}
     return replace(config, model=model, seed=request.seed, threads=threads, **budget, **own)
 
 

@@ -24,7 +24,8 @@ from tinygpt.training.batches import collate, endless_batches
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.loss import bits_per_character, masked_loss, validation_loss
-from tinygpt.training.schedule import budget_used, learning_rate
+from tinygpt.training.optimizer import Optimizers
+from tinygpt.training.schedule import budget_used, learning_rate_scale
 
 _RECENT_STEPS = 50
 
@@ -75,7 +76,7 @@ class _Run:
         self.held_out = _examples(split.held_out, self.tokenizer, self.config, "held-out")
 
         self.model = TinyGPT(self.config.model).to(self.device)
-        self.optimizer = _optimizer(self.model, self.config)
+        self.optimizer = Optimizers(self.model, self.config)
         self.step = 0
         self.elapsed_before = 0.0
         self.evaluations_done = 0
@@ -127,12 +128,9 @@ class _Run:
     def _take_step(self, examples: list[Example]) -> None:
         """One optimiser step. Micro-batches are weighted by their labelled tokens, as if they were one batch."""
         used = budget_used(self.config, self.step, self.elapsed)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.step, used)
         labelled = sum(example.code_characters for example in examples)
         part = math.ceil(len(examples) / self.config.micro_batches)
         total = 0.0
-        self.optimizer.zero_grad(set_to_none=True)
         for start in range(0, len(examples), part):
             batch = collate(examples[start : start + part], self.config.model.context_length).to(self.device)
             with self.autocast():
@@ -145,7 +143,7 @@ class _Run:
                 f"(now {self.config.learning_rate:g})."
             )
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-        self.optimizer.step()
+        self.optimizer.step(learning_rate_scale(self.config, self.step, used))
         self.step += 1
         self.labelled_tokens += labelled
         self.recent_losses.append(total / labelled)
@@ -259,14 +257,6 @@ class _Run:
         self.evaluations_done = checkpoint.resume["evaluations_done"]
         self.evaluations_without_gain = checkpoint.resume["evaluations_without_gain"]
         self.recent_losses.extend(checkpoint.resume["recent_losses"])
-
-
-def _optimizer(model: TinyGPT, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only."""
-    matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
-    vectors = [parameter for parameter in model.parameters() if parameter.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[object]]:

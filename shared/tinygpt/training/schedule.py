@@ -10,8 +10,8 @@ def budget_used(config: TrainConfig, step: int, elapsed: float) -> float:
     return min(1.0, max(by_steps, by_seconds))
 
 
-def learning_rate(config: TrainConfig, step: int, used: float) -> float:
-    """The rate of step `step` (from 0) with the share `used` of the budget behind it."""
+def learning_rate_scale(config: TrainConfig, step: int, used: float) -> float:
+    """The share of the peak learning rate at step `step` (from 0), with the share `used` of the budget behind it."""
     warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     decayed = 1.0 - (1.0 - config.final_learning_rate_share) * used
-    return config.learning_rate * min(warm, decayed)
+    return min(warm, decayed)

@@ -1,0 +1,109 @@
+"""What a row is learned from, and which rows are held out."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygpt.data.examples import IGNORED, encode_example, encode_examples, split_rows
+from tinygpt.data.rows import Row
+from tinygpt.data.tokenizer import EOS, CharacterTokenizer
+
+TOKENIZER = CharacterTokenizer.from_corpus([])
+rows = st.lists(
+    st.builds(Row, st.text("abc ", min_size=1).filter(str.strip), st.text("xyz", min_size=1, max_size=3)), max_size=60
+)
+
+
+def test_labels_are_the_inputs_shifted_by_one_and_the_prompt_has_none() -> None:
+    example = encode_example(Row("one", "1+0"), TOKENIZER, context_length=16)
+
+    tokens, code_start = TOKENIZER.encode_supervised("one", "1+0")
+    assert example is not None
+    assert example.ids == tokens[:-1]
+    assert example.labels == [IGNORED] * (code_start - 1) + [*TOKENIZER.encode("1+0"), EOS]
+    assert len(example.ids) == len(example.labels)
+
+
+def test_the_first_label_stands_where_the_input_is_the_code_token() -> None:
+    example = encode_example(Row("one", "1"), TOKENIZER, context_length=16)
+
+    assert example is not None
+    first = next(i for i, label in enumerate(example.labels) if label != IGNORED)
+    assert TOKENIZER.token_names([example.ids[first], example.labels[first]]) == ["<CODE>", "1"]
+
+
+@given(
+    prompt=st.text("ab", min_size=1, max_size=20), code=st.text("xy", min_size=1, max_size=20), room=st.integers(1, 40)
+)
+def test_a_cut_row_keeps_what_fits_and_counts_only_that(prompt: str, code: str, room: int) -> None:
+    example = encode_example(Row(prompt, code), TOKENIZER, room)
+
+    fits = min(len(code) + 1, room + 1 - (len(prompt) + 2))
+    if fits <= 0:
+        assert example is None
+    else:
+        assert example is not None
+        assert len(example.ids) <= room
+        learned = [label for label in example.labels if label != IGNORED]
+        assert learned == [*TOKENIZER.encode(code), EOS][:fits]
+        assert example.code_characters == fits
+
+
+def test_rows_with_nothing_left_to_learn_are_left_out() -> None:
+    long = Row("p" * 100, "1")
+
+    assert encode_examples([long, Row("one", "1"), long], TOKENIZER, 32) == encode_examples(
+        [Row("one", "1")], TOKENIZER, 32
+    )
+    assert encode_examples([long], TOKENIZER, 32) == []
+
+
+@given(rows, st.floats(0.01, 0.9))
+def test_a_split_holds_out_at_least_the_share_and_loses_no_row(data: list[Row], share: float) -> None:
+    if len({" ".join(row.prompt.lower().split()) for row in data}) < 2:
+        with pytest.raises(ValueError, match="two distinct prompts"):
+            split_rows(data, share)
+        return
+    split = split_rows(data, share)
+
+    distinct = {(" ".join(row.prompt.lower().split()), row.code) for row in data}
+    kept = [(" ".join(row.prompt.lower().split()), row.code) for row in split.training + split.held_out]
+    assert sorted(kept) == sorted(distinct)
+    assert split.training
+    one_prompt_left = len({prompt for prompt, _ in kept[: len(split.training)]}) == 1
+    assert len(split.held_out) >= math.ceil(share * len(distinct)) or one_prompt_left
+
+
+@given(rows, st.randoms(use_true_random=False))
+def test_no_prompt_is_on_both_sides_and_order_does_not_matter(data: list[Row], shuffle: random.Random) -> None:
+    data = [*data, Row("one", "1"), Row("two", "2")]
+    split = split_rows(data)
+    shuffled = list(data)
+    shuffle.shuffle(shuffled)
+    again = split_rows(shuffled)
+
+    training, held_out = (
+        {" ".join(row.prompt.lower().split()) for row in side} for side in (split.training, split.held_out)
+    )
+    assert not training & held_out
+    assert held_out == {" ".join(row.prompt.lower().split()) for row in again.held_out}
+
+
+def test_at_least_a_tenth_is_held_out_and_not_much_more() -> None:
+    data = [Row(f"add {i}", f"x + {i}") for i in range(1005)]
+
+    assert len(split_rows(data).held_out) == 101
+
+
+def test_prompts_that_differ_in_case_and_spaces_only_are_one_prompt() -> None:
+    with pytest.raises(ValueError, match="two distinct prompts"):
+        split_rows([Row("Reverse  nums", "nums[::-1]"), Row("reverse nums ", "list(reversed(nums))")])
+
+
+def test_a_repeated_row_counts_once() -> None:
+    split = split_rows([Row("one", "1")] * 50 + [Row("two", "2")])
+
+    assert len(split.training) == len(split.held_out) == 1

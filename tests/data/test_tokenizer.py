@@ -1,0 +1,104 @@
+"""The character tokenizer: its vocabulary, both ways, and its file."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygpt.contracts.errors import InvalidCheckpoint
+from tinygpt.data.tokenizer import CODE, CONTROL_TOKENS, EOS, PAD, PROMPT, UNK, CharacterTokenizer
+
+TOKENIZER = CharacterTokenizer.from_corpus(["größe 🎉", "naïve"])
+
+
+def test_the_vocabulary_starts_with_the_control_tokens_then_ascii_then_newline_and_tab() -> None:
+    tokenizer = CharacterTokenizer.from_corpus([])
+
+    assert (PAD, UNK, PROMPT, CODE, EOS) == (0, 1, 2, 3, 4)
+    assert tokenizer.token_names(range(5)) == ["<PAD>", "<UNK>", "<PROMPT>", "<CODE>", "<EOS>"]
+    assert tokenizer.encode(" ~\n\t") == [5, 99, 100, 101]
+    assert tokenizer.vocab_size == 102
+
+
+def test_what_the_corpus_adds_comes_last_in_code_point_order() -> None:
+    assert TOKENIZER.token_names(range(102, TOKENIZER.vocab_size)) == ["ß", "ï", "ö", "🎉"]
+
+
+def test_the_vocabulary_does_not_depend_on_the_order_of_the_corpus() -> None:
+    assert CharacterTokenizer.from_corpus(["naïve", "größe 🎉"]) == TOKENIZER
+
+
+@given(st.text(st.sampled_from(TOKENIZER.characters)))
+def test_decoding_gives_back_every_text_of_the_vocabulary(text: str) -> None:
+    assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
+
+
+@given(st.lists(st.text()), st.text())
+def test_every_text_of_the_corpus_is_in_its_vocabulary(corpus: list[str], text: str) -> None:
+    tokenizer = CharacterTokenizer.from_corpus([*corpus, text])
+
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@given(st.text())
+def test_any_text_has_one_id_a_character_and_never_a_control_token_but_unknown(text: str) -> None:
+    ids = TOKENIZER.encode(text)
+
+    assert len(ids) == len(text)
+    assert {i for i in ids if i < len(CONTROL_TOKENS)} <= {UNK}
+    assert [i == UNK for i in ids] == [character not in TOKENIZER.characters for character in text]
+
+
+def test_control_tokens_typed_in_a_prompt_are_text() -> None:
+    ids = TOKENIZER.encode_prompt("<EOS><CODE><PAD>")
+
+    assert ids[0] == PROMPT
+    assert ids[-1] == CODE
+    assert all(i >= len(CONTROL_TOKENS) for i in ids[1:-1])
+    assert TOKENIZER.decode(ids) == "<EOS><CODE><PAD>"
+
+
+def test_a_supervised_example_is_the_prompt_then_the_code_and_says_where_it_starts() -> None:
+    ids, code_start = TOKENIZER.encode_supervised("one", "1\n")
+
+    assert ids == [PROMPT, *TOKENIZER.encode("one"), CODE, *TOKENIZER.encode("1\n"), EOS]
+    assert TOKENIZER.decode(ids[code_start:]) == "1\n"
+    assert ids[:code_start] == TOKENIZER.encode_prompt("one")
+
+
+def test_an_id_beyond_the_vocabulary_is_refused() -> None:
+    with pytest.raises(IndexError):
+        TOKENIZER.decode([TOKENIZER.vocab_size])
+
+
+def test_a_character_twice_in_the_vocabulary_is_refused() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        CharacterTokenizer("abca")
+
+
+def test_load_gives_back_what_was_saved(tmp_path: Path) -> None:
+    TOKENIZER.save(tmp_path / "tokenizer.json")
+
+    assert CharacterTokenizer.load(tmp_path / "tokenizer.json") == TOKENIZER
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b"{}",
+        b'{"type": "bpe"}',
+        b'{"type": "character", "control_tokens": ["<EOS>"], "characters": "ab"}',
+        b'{"type": "character", "control_tokens": ["<PAD>","<UNK>","<PROMPT>","<CODE>","<EOS>"], "characters": 1}',
+        b'{"type": "character", "control_tokens": ["<PAD>","<UNK>","<PROMPT>","<CODE>","<EOS>"], "characters": "aa"}',
+    ],
+)
+def test_a_file_that_is_no_tokenizer_is_one_error_that_names_it(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(content)
+
+    with pytest.raises(InvalidCheckpoint, match=r"tokenizer\.json"):
+        CharacterTokenizer.load(tmp_path / "tokenizer.json")

@@ -1,0 +1,127 @@
+"""The loss: on the code alone, the same however the rows are grouped."""
+
+import contextlib
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tinygpt.data.examples import IGNORED, Example, encode_examples
+from tinygpt.data.rows import Row
+from tinygpt.data.tokenizer import CharacterTokenizer
+from tinygpt.model.checkpoint import load_checkpoint
+from tinygpt.model.config import ModelConfig
+from tinygpt.model.transformer import TinyGPT
+from tinygpt.training.batches import Batch, collate
+from tinygpt.training.config import TrainConfig
+from tinygpt.training.loop import train
+from tinygpt.training.loss import bits_per_character, masked_loss, validation_loss
+
+TOKENIZER = CharacterTokenizer.from_corpus([])
+CONFIG = ModelConfig(vocab_size=TOKENIZER.vocab_size, context_length=48, layers=1, heads=2, width=16, dropout=0.0)
+ROWS = [Row("p" * (1 + i % 7), "x" * (1 + 5 * (i % 6)) + str(i)) for i in range(40)]
+"""From 2 to 28 characters of code, so that micro-batches differ in their labelled tokens."""
+
+
+def model(config: ModelConfig = CONFIG) -> TinyGPT:
+    torch.manual_seed(0)
+    return TinyGPT(config)
+
+
+def examples(rows: list[Row] = ROWS) -> list[Example]:
+    return encode_examples(rows, TOKENIZER, CONFIG.context_length)
+
+
+def test_the_loss_is_the_summed_cross_entropy_over_the_labels_that_are_not_ignored() -> None:
+    gpt, batch = model(), collate(examples())
+
+    loss, labelled = masked_loss(gpt, batch)
+
+    expected = F.cross_entropy(
+        gpt(batch.ids).flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    torch.testing.assert_close(loss, expected)
+    assert labelled == sum(len(row.code) + 1 for row in ROWS)
+
+
+def test_the_loss_does_not_look_at_how_well_the_prompt_is_predicted() -> None:
+    gpt, (example,) = model(), examples([Row("abcdef", "1")])
+    labelled = [label != IGNORED for label in example.labels]
+
+    loss, _ = masked_loss(gpt, collate([example]))
+
+    of_code = F.log_softmax(gpt(torch.tensor([example.ids])), dim=-1)[0, labelled]
+    wanted = torch.tensor([label for label in example.labels if label != IGNORED])
+    torch.testing.assert_close(loss, -of_code[torch.arange(2), wanted].sum())
+
+
+def test_padding_adds_nothing_to_the_loss() -> None:
+    gpt, batch = model(), collate(examples())
+    wider = Batch(F.pad(batch.ids, (0, 5), value=0), F.pad(batch.labels, (0, 5), value=IGNORED))
+
+    torch.testing.assert_close(masked_loss(gpt, wider)[0], masked_loss(gpt, batch)[0])
+
+
+def test_gradients_summed_over_parts_are_those_of_the_whole() -> None:
+    gradients = []
+    for size in (40, 7):
+        gpt = model()
+        for start in range(0, 40, size):
+            masked_loss(gpt, collate(examples()[start : start + size]))[0].backward()  # type: ignore[no-untyped-call]
+        gradients.append([parameter.grad for parameter in gpt.parameters()])
+
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("micro_batches", [2, 3, 16])
+def test_accumulation_is_weighted_by_labelled_tokens_and_gives_the_weights_of_one_batch(
+    tmp_path: Path, micro_batches: int
+) -> None:
+    whole = TrainConfig(
+        model=CONFIG, batch_size=16, max_steps=4, max_seconds=None, evaluations=1, warmup_steps=0, precision="fp32"
+    )
+    weights = []
+    for config in (whole, replace(whole, micro_batches=micro_batches)):
+        result = train(config, ROWS, folder=tmp_path / str(config.micro_batches))
+        weights.append(load_checkpoint(result.best).model.state_dict())
+
+    torch.testing.assert_close(weights[0], weights[1], atol=1e-4, rtol=1e-4)
+
+
+def test_the_validation_loss_is_in_nats_per_character_of_code() -> None:
+    gpt = model()
+    torch.nn.init.zeros_(gpt.head.weight)  # every token is as likely as any other
+
+    loss = validation_loss(gpt, examples(), contextlib.nullcontext)
+
+    assert loss == pytest.approx(math.log(CONFIG.vocab_size), rel=1e-5)
+    assert bits_per_character(loss) == pytest.approx(math.log2(CONFIG.vocab_size), rel=1e-5)
+
+
+def test_the_validation_loss_weighs_characters_not_rows() -> None:
+    gpt = model()
+    total = sum(masked_loss(gpt, collate([example]))[0].item() for example in examples())
+
+    assert validation_loss(gpt, examples(), contextlib.nullcontext) == pytest.approx(
+        total / sum(len(row.code) + 1 for row in ROWS), rel=1e-5
+    )
+
+
+def test_the_validation_loss_is_without_dropout_and_leaves_the_model_in_training() -> None:
+    gpt = model(replace(CONFIG, dropout=0.5)).train()
+
+    losses = {validation_loss(gpt, examples(), contextlib.nullcontext) for _ in range(2)}
+
+    assert len(losses) == 1
+    assert gpt.training
+
+
+def test_the_validation_loss_polls_between_batches() -> None:
+    polls: list[None] = []
+
+    validation_loss(model(), examples() * 3, contextlib.nullcontext, lambda: polls.append(None))
+
+    assert len(polls) == math.ceil(len(ROWS) * 3 / 32)

@@ -1,0 +1,45 @@
+"""The learning rate: up in the warm-up, down to the end of the budget, whichever budget ends first."""
+
+import pytest
+
+from tinygpt.training.config import TrainConfig
+from tinygpt.training.schedule import budget_used, learning_rate_scale
+
+CONFIG = TrainConfig(final_learning_rate_share=0.1, warmup_steps=10, max_steps=100, max_seconds=None)
+
+
+def scale(step: int) -> float:
+    return learning_rate_scale(CONFIG, step, budget_used(CONFIG, step, elapsed=0.0))
+
+
+def test_the_first_step_already_learns() -> None:
+    assert scale(0) == pytest.approx(0.1)
+
+
+def test_the_warm_up_is_linear_and_ends_at_the_decaying_line() -> None:
+    assert [scale(step) for step in range(9)] == pytest.approx([0.1 * (step + 1) for step in range(9)])
+    assert scale(10) == pytest.approx(1 - 0.9 * 0.1)
+
+
+def test_the_decay_is_linear_and_ends_at_the_final_share() -> None:
+    falls = [scale(step) - scale(step + 1) for step in range(10, 100)]
+
+    assert falls == pytest.approx([falls[0]] * 90)
+    assert scale(100) == pytest.approx(0.1)
+
+
+def test_without_a_warm_up_the_first_step_has_the_peak() -> None:
+    assert learning_rate_scale(TrainConfig(warmup_steps=0), 0, 0.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "max_seconds", "used"), [(100, None, 0.3), (None, 60.0, 0.5), (100, 60.0, 0.5), (31, 60.0, 30 / 31)]
+)
+def test_the_budget_that_is_further_used_counts(max_steps: int | None, max_seconds: float | None, used: float) -> None:
+    config = TrainConfig(max_steps=max_steps, max_seconds=max_seconds)
+
+    assert budget_used(config, step=30, elapsed=30.0) == pytest.approx(used)
+
+
+def test_no_more_than_the_whole_budget_is_used() -> None:
+    assert budget_used(CONFIG, step=500, elapsed=0.0) == 1.0
