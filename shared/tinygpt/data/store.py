@@ -14,12 +14,12 @@ from tinygpt.durable import sha256_of, storage_errors, write_whole
 
 
 def bundled_rows() -> Path:
-    """The dataset that comes with the project: `data/curated.jsonl` in the checkout, or beside the package."""
+    """The dataset that comes with the project: `data/train.jsonl` in the checkout, or beside the package."""
     package = Path(__file__).resolve().parents[1]
-    for candidate in (package.parents[1] / "data" / "curated.jsonl", package / "bundled" / "curated.jsonl"):
+    for candidate in (package.parents[1] / "data" / "train.jsonl", package / "bundled" / "train.jsonl"):
         if candidate.exists():
             return candidate
-    raise InvalidDataset("The bundled dataset, data/curated.jsonl, is missing from this installation.")
+    raise InvalidDataset("The bundled dataset, data/train.jsonl, is missing: `tinygpt data build` makes it.")
 
 
 def store_dataset(

@@ -1,0 +1,47 @@
+"""The bundled dataset: `train.jsonl`, what a model learns from, and `held_out.jsonl`, what it is tested with.
+
+Training has the rows written by hand (`curated.jsonl`) and those grown from the recipes. A row written by hand that
+gives a held-out row away is left out, and so is a grown row that answers a hand-written prompt.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinygpt.data.build import build, write_jsonl
+from tinygpt.data.rows import Row, read_rows
+from tinygpt.data.split import TRAIN, HeldOut, normalised
+
+TRAIN_FILE = "train.jsonl"
+HELD_OUT_FILE = "held_out.jsonl"
+CURATED_FILE = "curated.jsonl"
+DEFAULT_ROWS = 48_000
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """`training` rows have prompt, code and family; `held_out` rows also their check and split."""
+
+    training: list[dict[str, str]]
+    held_out: list[dict[str, str]]
+
+
+def make_bundle(curated: Path, *, rows: int = DEFAULT_ROWS, seed: int = 0) -> Bundle:
+    """The same bundle for the same arguments. Raises `BuildFailed` for a recipe whose check fails."""
+    grown = build(rows, seed)
+    held_out = [row for row in grown if row["split"] != TRAIN]
+    known = HeldOut(held_out)
+    by_hand = [row for row in map(_plain, read_rows(curated)) if known.leaked_by(row) is None]
+    taken = {normalised(row["prompt"]) for row in by_hand}
+    kept = [row for row in grown if row["split"] == TRAIN and normalised(row["prompt"]) not in taken]
+    training = [{key: row[key] for key in ("prompt", "code", "family")} for row in by_hand + kept]
+    return Bundle(training, held_out)
+
+
+def write_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write both files into `folder`, each whole."""
+    write_jsonl(bundle.training, folder / TRAIN_FILE)
+    write_jsonl(bundle.held_out, folder / HELD_OUT_FILE)
+
+
+def _plain(row: Row) -> dict[str, str]:
+    return {"prompt": row.prompt, "code": row.code, **row.extra}
