@@ -12,7 +12,6 @@ import torch
 from tinygpt.contracts.generation import GenerateRequest
 from tinygpt.data.examples import encode_examples, split_rows
 from tinygpt.data.rows import read_rows
-from tinygpt.data.store import bundled_rows
 from tinygpt.data.tokenizer import CharacterTokenizer
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -23,6 +22,7 @@ from tinygpt.training.config import TrainConfig
 from tinygpt.training.loop import train
 from tinygpt.training.loss import masked_loss
 
+CURATED = Path(__file__).resolve().parents[1] / "data" / "curated.jsonl"
 CONFIG = TrainConfig(
     model=ModelConfig(context_length=256, layers=1, heads=2, width=64, dropout=0.0),
     batch_size=16,
@@ -34,11 +34,11 @@ CONFIG = TrainConfig(
 
 
 class Smoke(unittest.TestCase):
-    """On every third row of the bundled data, and on one thread, whoever else computes meanwhile."""
+    """On every third curated row, and on one thread, whoever else computes meanwhile."""
 
     def setUp(self) -> None:
         torch.set_num_threads(1)
-        self.rows = read_rows(bundled_rows())[::3]
+        self.rows = read_rows(CURATED)[::3]
         self.tokenizer = CharacterTokenizer.from_corpus(text for row in self.rows for text in (row.prompt, row.code))
         torch.manual_seed(0)
         self.model = TinyGPT(replace(CONFIG.model, vocab_size=self.tokenizer.vocab_size))

@@ -15,7 +15,8 @@ def main() -> None:
     try:
         app = create_app(settings)
     except ValueError as error:
-        sys.exit(f"The gateway can't start: {error}. See .env.example.")
+        print(f"The gateway can't start: {error}. See .env.example.", file=sys.stderr)
+        raise SystemExit(2) from None
     serve(
         app,
         host=settings.gateway_host,

@@ -4,7 +4,7 @@ import secrets
 import time
 from typing import Literal
 
-from limits import parse
+from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -22,7 +22,7 @@ class Access:
 
     def __init__(self, keys: str, rate_limit: str) -> None:
         self._scopes = dict(_parsed_key(entry) for entry in keys.split(";") if entry.strip())
-        self._limit = parse(rate_limit) if rate_limit else None
+        self._limit = _parsed_rate(rate_limit) if rate_limit else None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def require(self, scope: Scope, *, authorization: str | None, client: str) -> None:
@@ -53,6 +53,13 @@ def _parsed_key(entry: str) -> tuple[str, set[str]]:
     if not key or not wanted <= _SCOPES:
         raise ValueError("TINYGPT_API_KEYS must read key:scope,scope;key:scope with the scopes generate and train")
     return key, wanted
+
+
+def _parsed_rate(rate_limit: str) -> RateLimitItem:
+    try:
+        return parse(rate_limit)
+    except ValueError:
+        raise ValueError(f"TINYGPT_RATE_LIMIT must read like 60/minute, not {rate_limit!r}") from None
 
 
 def _seconds_until(reset_at: float) -> float:

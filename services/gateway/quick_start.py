@@ -82,7 +82,8 @@ async def _followed_to_success(gateway: Gateway, run: RunRecord) -> bool:
                 if event.type == "state" or now - last_told >= _TELL_EVERY_SECONDS:
                     last_told = now
                     _tell(event)
-            state = (await run_in_threadpool(gateway.runs.get, run.run_id)).state
+            with redis_errors():
+                state = (await run_in_threadpool(gateway.runs.get, run.run_id)).state
             if state.is_final:
                 return state is RunState.SUCCEEDED
         await asyncio.sleep(1.0)

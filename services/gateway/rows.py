@@ -6,13 +6,12 @@ from pathlib import Path
 from tinygpt.contracts.datasets import DatasetCard
 from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.contracts.runs import BUNDLED_DATASET, TrainRequest
-from tinygpt.data.rows import Row, write_rows
+from tinygpt.data.examples import split_rows
+from tinygpt.data.rows import Row, read_rows, write_rows
 from tinygpt.data.store import bundled_rows, store_dataset
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH
 from tinygpt.durable import storage_errors
 from tinygpt.runtime.volume import Volume
-
-_FEWEST_ROWS = 2
 
 
 def stored_dataset(volume: Volume, request: TrainRequest) -> str:
@@ -28,11 +27,13 @@ def stored_dataset(volume: Volume, request: TrainRequest) -> str:
         card = store_dataset(volume.datasets, bundled_rows(), name=BUNDLED_DATASET)
     else:
         card = volume.card(request.dataset)
-    if card.report.statistics.rows < _FEWEST_ROWS:
+    try:
+        split_rows(read_rows(volume.dataset(card.dataset_id) / "rows.jsonl"))
+    except ValueError as error:
         raise InvalidDataset(
-            "One row is too few: at least two different prompts are needed, one to learn from and one to test with.",
+            "At least two different prompts are needed, one to learn from and one to test with.",
             param="rows" if request.rows else "dataset",
-        )
+        ) from error
     return card.dataset_id
 
 

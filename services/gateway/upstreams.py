@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import httpx
 import structlog
@@ -56,18 +55,21 @@ class ModelServers:
 
     def __init__(self, urls: Sequence[str], transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.upstreams = [Upstream(url) for url in urls]
-        self._client = httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(None, connect=2.0))
+        # How many requests go out at once is `Admission`'s to say, not the pool's.
+        self._client = httpx.AsyncClient(
+            transport=transport, timeout=httpx.Timeout(None, connect=2.0), limits=httpx.Limits(max_connections=None)
+        )
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    def choose(self) -> Upstream:
-        """The least busy one that is not resting; if all rest, the one that has rested longest."""
+    def choose(self, asked: Collection[Upstream] = ()) -> Upstream:
+        """The least busy one that is not resting, rather not one of `asked`; if all rest, the one that wakes first."""
         now = time.monotonic()
-        awake = [upstream for upstream in self.upstreams if upstream.resting_until <= now]
-        if awake:
-            return min(awake, key=lambda upstream: upstream.in_flight)
-        return min(self.upstreams, key=lambda upstream: upstream.resting_until)
+        return min(
+            self.upstreams,
+            key=lambda upstream: (max(0.0, upstream.resting_until - now), upstream in asked, upstream.in_flight),
+        )
 
     async def generate(self, request: GenerateRequest, *, deadline: float, request_id: str | None) -> GenerateResponse:
         """Forward a request. `deadline` is in the event loop's time.
@@ -81,11 +83,13 @@ class ModelServers:
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),  # full jitter
             reraise=True,
         )
+        asked: list[Upstream] = []
         try:
             async with asyncio.timeout_at(deadline):
                 async for attempt in attempts:
                     with attempt:
-                        return await self._ask(self.choose(), request, deadline - loop.time(), request_id)
+                        asked.append(self.choose(asked))
+                        return await self._ask(asked[-1], request, deadline - loop.time(), request_id)
         except TimeoutError:
             raise DeadlineExceeded("The model server did not answer in time: ask for fewer max_new_tokens.") from None
         raise AssertionError("unreachable: the last attempt raises")
@@ -107,13 +111,14 @@ class ModelServers:
             raise UpstreamUnavailable("No model server can be reached: try again shortly.", retry_after=2) from error
         finally:
             upstream.in_flight -= 1
-        if response.is_success:
+        answer = _answer_of(response)
+        if isinstance(answer, Unavailable):
+            upstream.failed()
+        else:
             upstream.succeeded()
-            return GenerateResponse.model_validate_json(response.content)
-        refusal = _error_of(response)
-        if not isinstance(refusal, Unavailable):
-            upstream.succeeded()
-        raise refusal
+        if isinstance(answer, TinyGPTError):
+            raise answer
+        return answer
 
     async def health(self) -> dict[str, ModelServerHealth | None]:
         """Every model server's own word, None for one that can't be reached."""
@@ -133,12 +138,16 @@ def _may_be_asked_again(error: BaseException) -> bool:
     return isinstance(error, Unavailable) and not isinstance(error, NoModel)
 
 
-def _error_of(response: httpx.Response) -> TinyGPTError:
-    retry_after: Any = response.headers.get("Retry-After")
+def _answer_of(response: httpx.Response) -> GenerateResponse | TinyGPTError:
+    """The model server's answer or its error; where neither can be read, what answered was no model server."""
+    retry_after = response.headers.get("Retry-After")
     try:
+        if response.is_success:
+            return GenerateResponse.model_validate_json(response.content)
         detail = ErrorBody.model_validate_json(response.content).error
     except ValidationError:
-        if response.status_code in (502, 503):
-            return UpstreamUnavailable("The model server is unavailable: try again shortly.", retry_after=2)
-        return TinyGPTError(f"The model server answered {response.status_code} without saying why.")
+        return UpstreamUnavailable(
+            f"The model server answered {response.status_code} and nothing that can be read: try again shortly.",
+            retry_after=2,
+        )
     return TinyGPTError.from_detail(detail, retry_after=float(retry_after) if retry_after else None)

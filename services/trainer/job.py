@@ -10,7 +10,7 @@ import structlog
 from services.trainer.promotion import judge
 from services.trainer.reporter import RunReporter, StopCause
 from services.trainer.settings import TrainerSettings
-from tinygpt.contracts.errors import LeaseLost, TinyGPTError
+from tinygpt.contracts.errors import LeaseLost, RedisUnavailable, TinyGPTError
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS, FileEntry, Manifest
 from tinygpt.contracts.runs import Promotion, RunMetrics, RunRecord, RunState
 from tinygpt.data.examples import split_rows
@@ -19,7 +19,7 @@ from tinygpt.durable import sha256_of, write_whole
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.runtime.lease import Lease
 from tinygpt.runtime.logging import configure_logging
-from tinygpt.runtime.queue import connect, training_queue
+from tinygpt.runtime.queue import connect, redis_errors, training_queue
 from tinygpt.runtime.runs import RunStore
 from tinygpt.runtime.settings import load_settings
 from tinygpt.runtime.volume import Volume
@@ -41,8 +41,10 @@ def run_training(run_id: str) -> None:
         log.info("not queued any more; left alone")
         return
     try:
-        _Job(settings, runs, lease).run()
-    except LeaseLost as error:
+        with redis_errors():
+            _Job(settings, runs, lease).run()
+    except (LeaseLost, RedisUnavailable) as error:
+        # No failure of the run: whoever recovers it goes on from its last checkpoint.
         log.warning("stopped", reason=error.message)
     except TinyGPTError as error:
         log.error("run failed", code=error.code, reason=error.message)
@@ -83,7 +85,9 @@ class _Job:
     def _succeed(self, result: TrainResult, held_out_share: float, reporter: RunReporter) -> None:
         best = load_checkpoint(result.best)
         held_out = split_rows(read_rows(self.volume.dataset(self.record.dataset_id) / "rows.jsonl"), held_out_share)
-        promotion = judge(self.volume, best, held_out.held_out, self.record.request.promote, reporter.poll)
+        promotion = judge(
+            self.volume, self.lease.run_id, best, held_out.held_out, self.record.request.promote, reporter.poll
+        )
         self.lease.verify()
         self.volume.write_manifest(self._manifest(result.metrics, asdict(best.model.config), promotion))
         if promotion.promoted:

@@ -7,7 +7,7 @@ from typing import Literal
 import structlog
 
 from tinygpt.contracts.errors import InvalidCheckpoint, NotFound
-from tinygpt.contracts.models import BEST_CHECKPOINT
+from tinygpt.contracts.models import BEST_CHECKPOINT, CurrentModel
 from tinygpt.contracts.runs import Promotion
 from tinygpt.data.examples import encode_examples
 from tinygpt.data.rows import Row
@@ -21,6 +21,7 @@ log = structlog.get_logger()
 
 def judge(
     volume: Volume,
+    run_id: str,
     challenger: Checkpoint,
     held_out: Sequence[Row],
     mode: Literal["auto", "always", "never"],
@@ -28,13 +29,17 @@ def judge(
 ) -> Promotion:
     """Decide by `mode`; `auto` takes the lower bits per character of code, which no tokenizer can bend.
 
-    Both are scored on the rows that fit both contexts. Calls `poll` between batches.
+    Both are scored on the rows that fit both contexts. Calls `poll` between batches. `run_id` is the challenger's:
+    a run whose worker was lost after the promotion is judged once more.
     """
     if mode == "never":
         return Promotion(promoted=False, reason="the request says never")
     if mode == "always":
         return Promotion(promoted=True, reason="the request says always")
-    served = _served(volume)
+    current = volume.current()
+    if current is not None and current.run_id == run_id:
+        return Promotion(promoted=True, reason="it is served already")
+    served = _loaded(volume, current)
     if served is None:
         return Promotion(promoted=True, reason="no other model is served")
     context = min(challenger.model.config.context_length, served.model.config.context_length)
@@ -51,8 +56,7 @@ def judge(
     )
 
 
-def _served(volume: Volume) -> Checkpoint | None:
-    current = volume.current()
+def _loaded(volume: Volume, current: CurrentModel | None) -> Checkpoint | None:
     if current is None:
         return None
     try:

@@ -1,17 +1,19 @@
 """What a training loop tells the world, and what the world may tell it: progress out, cancel and yield in."""
 
+import contextlib
 import os
 import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-import redis
 import structlog
 
+from tinygpt.contracts.errors import RedisUnavailable
 from tinygpt.contracts.runs import Progress, RunEvent
 from tinygpt.durable import storage_errors
 from tinygpt.runtime.lease import Lease
+from tinygpt.runtime.queue import redis_errors
 from tinygpt.runtime.runs import RunStore
 from tinygpt.training.callbacks import Callback
 
@@ -69,11 +71,9 @@ class RunReporter(Callback):
     def _look_for_cause(self) -> StopCause | None:
         if self._told_to_yield or os.getppid() != self._parent:
             return StopCause.YIELDED
-        try:
+        with contextlib.suppress(RedisUnavailable), redis_errors():
             if self._runs.cancel_requested(self._lease.run_id):
                 return StopCause.CANCELLED
-        except (redis.ConnectionError, redis.TimeoutError):
-            pass
         return None
 
     def _report(self, kind: Literal["progress", "evaluation"], progress: Progress) -> None:
@@ -81,10 +81,11 @@ class RunReporter(Callback):
         with storage_errors(self._events_path), self._events_path.open("a", encoding="utf-8") as file:
             file.write(event.model_dump_json(exclude={"id"}) + "\n")
         try:
-            self._runs.set_progress(self._lease.run_id, progress)
-            self._runs.publish(self._lease.run_id, event)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            log.warning("progress not published", reason=str(error))
+            with redis_errors():
+                self._runs.set_progress(self._lease.run_id, progress)
+                self._runs.publish(self._lease.run_id, event)
+        except RedisUnavailable as error:
+            log.warning("progress not published", reason=error.message)
         now = time.monotonic()
         if kind == "evaluation" or now - self._last_log >= _LOG_EVERY_SECONDS:
             self._last_log = now

@@ -21,6 +21,8 @@ _RQ_MARGIN_SECONDS = 15
 class TrainerWorker(Worker):
     """Runs each job in a forked child (RQ's "work horse"), so that a run which dies takes nothing with it."""
 
+    max_connection_wait_time = _TURN_SECONDS
+
     def __init__(self, queue: Queue, runs: RunStore, settings: TrainerSettings) -> None:
         super().__init__(
             [queue],

@@ -1,4 +1,4 @@
-"""The bundled dataset: every row is fit for training, and its checks hold."""
+"""`data/curated.jsonl`, written by hand: every row is fit for training, and its checks hold."""
 
 import ast
 import json
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tinygpt.data.rows import Row, read_rows
-from tinygpt.data.store import bundled_rows
 from tinygpt.data.validation import validate
 
+CURATED = Path(__file__).resolve().parents[2] / "data" / "curated.jsonl"
 CHECK_EVERY = 10
 RUN_CHECKS = """
 import json, os, sys
@@ -30,11 +30,11 @@ print(json.dumps(failed), file=sys.stderr)
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    return read_rows(bundled_rows())
+    return read_rows(CURATED)
 
 
 def test_every_row_is_valid_and_fits_the_quick_start_context() -> None:
-    report = validate(bundled_rows(), context_length=256)
+    report = validate(CURATED, context_length=256)
 
     assert report.problems == []
     assert report.statistics.rows >= 150

@@ -96,7 +96,7 @@ def test_sqlite_reads_as_the_same_rows(tmp_path: Path) -> None:
     ]
 
 
-def test_sqlite_is_opened_for_reading_only(tmp_path: Path) -> None:
+def test_reading_a_database_leaves_it_as_it_was(tmp_path: Path) -> None:
     path = sqlite(tmp_path, "CREATE TABLE rows (prompt, code)", "INSERT INTO rows VALUES ('one', '1')")
     before = path.read_bytes()
     read_rows(path)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.full_disk import full_disk
 from tinygpt.contracts.errors import InvalidDataset, StorageFull
-from tinygpt.data.rows import Row, read_rows, write_rows
+from tinygpt.data.rows import Row, read_rows, row_from, write_rows
 from tinygpt.data.store import bundled_rows, store_dataset
 
 ROWS = [Row("one", "1"), Row("two", "2", {"family": "numbers"})]
@@ -119,5 +119,6 @@ def test_a_database_with_blobs_is_stored(tmp_path: Path) -> None:
 
 
 def test_the_bundled_dataset_is_there() -> None:
-    assert bundled_rows().name == "curated.jsonl"
-    assert bundled_rows().is_file()
+    first = bundled_rows().read_text(encoding="utf-8").partition("\n")[0]
+
+    assert isinstance(row_from(json.loads(first), 1), Row)

@@ -67,6 +67,17 @@ def test_tied_weights_are_one_and_counted_once() -> None:
     assert untied.parameter_count - tied.parameter_count == 30 * 8
 
 
+def test_blocks_add_to_the_stream_and_a_block_that_adds_nothing_lets_it_pass() -> None:
+    gpt, ids = model(), torch.arange(10).view(1, 10)
+    with torch.no_grad():
+        for name, parameter in gpt.blocks.named_parameters():
+            if ".output." in name:
+                parameter.zero_()
+
+    stream = gpt.token_embedding(ids) + gpt.position_embedding(torch.arange(10))
+    torch.testing.assert_close(gpt.features(ids), gpt.final_norm(stream))
+
+
 def test_what_writes_to_the_stream_starts_smaller() -> None:
     gpt = model(replace(CONFIG, width=64, layers=8))
     usual = gpt.blocks.get_submodule("0.mlp.expand").get_parameter("weight").std()

@@ -181,13 +181,16 @@ def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_loss(tmp_path
     assert result.metrics.validation_loss == pytest.approx(losses[best], abs=1e-4)
 
 
-def test_a_budget_in_seconds_ends_the_run_with_at_least_one_evaluation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("max_seconds", [56.0, 57.0, 58.0, 59.0, 60.0])  # wherever in a step the time runs out
+def test_a_budget_in_seconds_ends_the_run_with_one_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_seconds: float
 ) -> None:
     monkeypatch.setattr(loop, "time", Clock())
     witness = Witness()
 
-    result = train(replace(CONFIG, max_steps=None, max_seconds=60.0, evaluations=1), ROWS, [witness], folder=tmp_path)
+    config = replace(CONFIG, max_steps=None, max_seconds=max_seconds, evaluations=1)
+
+    result = train(config, ROWS, [witness], folder=tmp_path)
 
     assert result.reason is StopReason.MAX_SECONDS
     assert 1 <= result.metrics.steps < 60
@@ -287,10 +290,12 @@ def test_a_worker_with_other_threads_may_go_on(tmp_path: Path) -> None:
     ("config", "rows"),
     [
         (CONFIG, [Row(row.prompt, row.code.replace("x", "ü")) for row in ROWS]),
+        (CONFIG, [Row(row.prompt, row.code.replace("x", "y")) for row in ROWS]),
+        (CONFIG, ROWS[::-1]),
         (replace(CONFIG, seed=1), ROWS),
         (replace(CONFIG, model=replace(CONFIG.model, width=32)), ROWS),
     ],
-    ids=["data", "seed", "size"],
+    ids=["other characters", "other code", "other order", "seed", "size"],
 )
 def test_the_last_checkpoint_of_another_run_is_refused_and_nothing_of_it_is_touched(
     tmp_path: Path, config: TrainConfig, rows: list[Row]

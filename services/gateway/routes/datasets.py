@@ -54,13 +54,12 @@ async def upload(
     incoming = gateway.volume.datasets
     with storage_errors(incoming / name):
         incoming.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=incoming, prefix=".upload-", suffix=f".{format}") as file:
-            path = Path(file.name)
-            size = 0
-            async for chunk in request.stream():
-                size += await run_in_threadpool(file.write, chunk)
-            await run_in_threadpool(file.flush)
-            if size == 0:
+        with tempfile.TemporaryDirectory(dir=incoming, prefix=".upload-") as folder:
+            path = Path(folder) / f"{name}.{format}"
+            with path.open("wb") as file:
+                async for chunk in request.stream():
+                    await run_in_threadpool(file.write, chunk)
+            if path.stat().st_size == 0:
                 raise InvalidDataset(f"The body is empty: {_HOW}.", param="body")
             return await run_in_threadpool(
                 store_dataset,

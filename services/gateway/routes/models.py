@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from services.gateway.context import GatewayDep, requires
-from tinygpt.contracts.errors import NoModel
+from tinygpt.contracts.errors import NotFound
 from tinygpt.contracts.models import CurrentModel, ModelInfo, ModelList
 
 router = APIRouter(tags=["models"])
@@ -32,6 +32,6 @@ def promote(run_id: str, gateway: GatewayDep) -> CurrentModel:
     if run_id == "previous":
         current = gateway.volume.current()
         if current is None or current.previous is None:
-            raise NoModel("No model was served before this one, so there is none to go back to.")
+            raise NotFound("No model was served before this one, so there is none to go back to.")
         run_id = current.previous
     return gateway.volume.promote(run_id)

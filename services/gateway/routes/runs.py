@@ -75,7 +75,7 @@ def _followable(run_id: str, gateway: GatewayDep) -> str:
 async def follow(
     run_id: Annotated[str, Depends(_followable)],
     gateway: GatewayDep,
-    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,20}(-\d{1,20})?$")] = None,
+    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,19}(-\d{1,19})?$")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Every event from the first, or those after `Last-Event-ID`; the stream ends with the run."""
     async with gateway.event_streams:

@@ -8,7 +8,8 @@ import time
 
 import redis
 
-from tinygpt.contracts.errors import LeaseLost
+from tinygpt.contracts.errors import LeaseLost, RedisUnavailable
+from tinygpt.runtime.queue import redis_errors
 
 _FENCE = "tinygpt:fence"
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
@@ -36,6 +37,11 @@ class Lease:
             return None
         return cls(connection, run_id, token, seconds)
 
+    @property
+    def may_be_held(self) -> bool:
+        """Whether nobody else can have taken it, as far as is known without asking Redis."""
+        return time.monotonic() - self._renewed_at < self._seconds
+
     def renew_if_due(self) -> None:
         """Renew after a third of the lease's time. Raises `LeaseLost`."""
         if time.monotonic() - self._renewed_at >= self._seconds / 3:
@@ -50,10 +56,12 @@ class Lease:
             LeaseLost: another worker holds it, or it was not renewed in time.
         """
         asked_at = time.monotonic()
+        milliseconds = int(self._seconds * 1000)
         try:
-            held = self._connection.eval(_RENEW, 1, lease_key(self.run_id), str(self.token), int(self._seconds * 1000))
-        except (redis.ConnectionError, redis.TimeoutError):
-            held = asked_at - self._renewed_at < self._seconds
+            with redis_errors():
+                held = self._connection.eval(_RENEW, 1, lease_key(self.run_id), str(self.token), milliseconds)
+        except RedisUnavailable:
+            held = self.may_be_held
         else:
             self._renewed_at = asked_at
         if not held:

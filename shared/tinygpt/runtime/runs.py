@@ -5,6 +5,7 @@ Keys: `tinygpt:run:<id>` (hash, a JSON value a field), `tinygpt:runs` (all, by t
 Several gateways and trainers share one Redis: whatever decides and then writes is one Lua script or one MULTI.
 """
 
+import contextlib
 import json
 import secrets
 import time
@@ -14,7 +15,7 @@ from typing import Any, Literal, cast
 import redis
 from rq import Queue
 
-from tinygpt.contracts.errors import Conflict, ErrorDetail, LeaseLost, NotFound, QueueFull
+from tinygpt.contracts.errors import Conflict, ErrorDetail, LeaseLost, NotFound, QueueFull, RedisUnavailable
 from tinygpt.contracts.runs import (
     TRANSITIONS,
     Progress,
@@ -26,20 +27,22 @@ from tinygpt.contracts.runs import (
     TrainRequest,
 )
 from tinygpt.runtime.lease import Lease, lease_key
-from tinygpt.runtime.queue import JOB_FUNCTION
+from tinygpt.runtime.queue import JOB_FUNCTION, redis_errors
 
 _RUNS = "tinygpt:runs"
 _ACTIVE = "tinygpt:runs:active"
 _IDEMPOTENCY_SECONDS = 24 * 3600
 _EVENTS_KEPT = 5000
+_EVENTS_A_READ = 1000
 _EVENTS_KEPT_SECONDS = 7 * 24 * 3600
 _LOST_JOB_SECONDS = 10.0
+_ASK_AGAIN_SECONDS = 0.2
 MAX_ATTEMPTS = 5
 """A run whose worker was lost this often fails, so that a run which kills its worker does not do so for ever."""
 
 _TRANSITION = """
--- KEYS: run, lease, active set. ARGV: run id, new state, lease token ('' = nobody may hold it, '*' = don't care),
--- number of allowed states, the states, then field, value, ...
+-- KEYS: run, lease, active set, events. ARGV: run id, new state, lease token ('' = nobody may hold it,
+-- '*' = don't care), event, number of allowed states, the states, then field, value, ...
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'missing' end
 local holder = redis.call('GET', KEYS[2])
@@ -48,10 +51,11 @@ if ARGV[3] == '' then
 elseif ARGV[3] ~= '*' and holder ~= ARGV[3] then
   return 'lost'
 end
-local allowed, count = false, tonumber(ARGV[4])
-for i = 5, 4 + count do allowed = allowed or ('"' .. ARGV[i] .. '"' == state) end
+local allowed, count = false, tonumber(ARGV[5])
+for i = 6, 5 + count do allowed = allowed or ('"' .. ARGV[i] .. '"' == state) end
 if not allowed then return state end
-redis.call('HSET', KEYS[1], 'state', '"' .. ARGV[2] .. '"', unpack(ARGV, 5 + count))
+redis.call('HSET', KEYS[1], 'state', '"' .. ARGV[2] .. '"', unpack(ARGV, 6 + count))
+redis.call('XADD', KEYS[4], '*', 'event', ARGV[4])
 if ARGV[2] == 'running' or ARGV[2] == 'queued' then
   redis.call('SADD', KEYS[3], ARGV[1])
 else
@@ -88,35 +92,39 @@ class RunStore:
         idempotency_key: str | None = None,
         max_active: int | None = None,
     ) -> tuple[RunRecord, bool]:
-        """Record a run and enqueue its job in one MULTI; with a known `idempotency_key`, return that run instead.
+        """Record a run and enqueue its job in one transaction; with a known `idempotency_key`, return that run instead.
 
         Returns the record, and whether it is new. Raises `Conflict` where the key was used for another request,
         `QueueFull` where `max_active` runs have not ended.
         """
-        run_id = new_run_id()
-        if idempotency_key is not None:
-            key = f"tinygpt:idempotency:{idempotency_key}"
-            if not self._redis.set(key, run_id, nx=True, ex=_IDEMPOTENCY_SECONDS):
-                run_id = cast("str", self._redis.get(key) or run_id)
-                if self._redis.exists(_run_key(run_id)):
-                    return self._same(run_id, request, dataset_id), False
-        if max_active is not None and (active := self.active_count()) >= max_active:
-            raise QueueFull(f"{active} runs have not ended yet: cancel one, or try again later.", retry_after=60)
-        record = RunRecord(
-            run_id=run_id,
-            state=RunState.QUEUED,
-            request=request,
-            dataset_id=dataset_id,
-            origin=origin,
-            created_at=time.time(),
-        )
+        key = f"tinygpt:idempotency:{idempotency_key}"
         with self._queue.connection.pipeline() as pipe:
-            self._enqueue(run_id, pipe)
-            pipe.hset(_run_key(run_id), mapping=_fields(record.model_dump(mode="json")))
-            pipe.zadd(_RUNS, {run_id: record.created_at})
-            pipe.sadd(_ACTIVE, run_id)
-            pipe.execute()
-        self._publish_state(run_id, RunState.QUEUED)
+            while True:
+                # Whatever the answer depends on is watched before it is read: should it change, all is asked anew.
+                pipe.watch(key, _ACTIVE)  # type: ignore[no-untyped-call]
+                if idempotency_key is not None and (known := cast("str | None", self._redis.get(key))):
+                    return self._same(known, request, dataset_id), False
+                if max_active is not None and (active := self.active_count()) >= max_active:
+                    message = f"{active} runs have not ended yet: cancel one, or try again later."
+                    raise QueueFull(message, retry_after=60)
+                record = RunRecord(
+                    run_id=new_run_id(),
+                    state=RunState.QUEUED,
+                    request=request,
+                    dataset_id=dataset_id,
+                    origin=origin,
+                    created_at=time.time(),
+                )
+                self._enqueue(record.run_id, pipe)
+                pipe.hset(_run_key(record.run_id), mapping=_fields(record.model_dump(mode="json")))
+                pipe.zadd(_RUNS, {record.run_id: record.created_at})
+                pipe.sadd(_ACTIVE, record.run_id)
+                pipe.xadd(_events_key(record.run_id), {"event": _state_event(RunState.QUEUED, {})})
+                if idempotency_key is not None:
+                    pipe.set(key, record.run_id, ex=_IDEMPOTENCY_SECONDS)
+                with contextlib.suppress(redis.WatchError):
+                    pipe.execute()
+                    break
         return record, True
 
     def _same(self, run_id: str, request: TrainRequest, dataset_id: str) -> RunRecord:
@@ -197,7 +205,7 @@ class RunStore:
 
         Its job is enqueued by the next `recover`: RQ still has this job under way and forgets it when it returns.
         """
-        self._move_or_lose(lease, RunState.QUEUED, attempt=self.get(lease.run_id).attempt - 1)
+        self._move_or_lose(lease, RunState.QUEUED, attempt=self.get(lease.run_id).attempt - 1, enqueued_at=0)
 
     def cancel_requested(self, run_id: str) -> bool:
         return bool(self._redis.hget(_run_key(run_id), "cancel_requested") == "true")
@@ -224,6 +232,8 @@ class RunStore:
                 changed = self._end_lost(record) or self._move(run_id, RunState.QUEUED, token="")
                 if changed and self.get(run_id).state is RunState.QUEUED:
                     self._requeue(run_id)
+            elif record.state is RunState.QUEUED and record.cancel_requested:
+                changed = self._end_lost(record)
             elif record.state is RunState.QUEUED:
                 waiting = set(self._queue.get_job_ids()) if waiting is None else waiting
                 enqueued_at = float(cast("str | None", self._redis.hget(_run_key(run_id), "enqueued_at")) or 0)
@@ -267,11 +277,12 @@ class RunStore:
 
     def events(self, run_id: str, after: str = "0") -> Iterator[RunEvent]:
         """The run's events after the id `after`, oldest first. Raises `redis.ResponseError` for a malformed id."""
-        entries = cast(
-            "list[tuple[str, dict[str, str]]]", self._redis.xrange(_events_key(run_id), min=f"({after}", count=1000)
-        )
-        for event_id, fields in entries:
-            yield RunEvent.model_validate_json(fields["event"]).model_copy(update={"id": event_id})
+        while entries := cast(
+            "list[tuple[str, dict[str, str]]]",
+            self._redis.xrange(_events_key(run_id), min=f"({after}", count=_EVENTS_A_READ),
+        ):
+            for after, fields in entries:
+                yield RunEvent.model_validate_json(fields["event"]).model_copy(update={"id": after})
 
     # -- the one place where a state changes
 
@@ -280,24 +291,30 @@ class RunStore:
     ) -> bool:
         """Take an edge of `TRANSITIONS` if the run stands at its start and the lease is as `token` says."""
         allowed = sources or {state for state, targets in TRANSITIONS.items() if to in targets}
-        arguments = [run_id, to.value, token, str(len(allowed)), *(state.value for state in allowed)]
+        arguments = [run_id, to.value, token, _state_event(to, fields), str(len(allowed))]
+        arguments += [state.value for state in allowed]
         for name, value in _fields(fields).items():
             arguments += [name, value]
-        keys = [_run_key(run_id), lease_key(run_id), _ACTIVE]
+        keys = [_run_key(run_id), lease_key(run_id), _ACTIVE, _events_key(run_id)]
         moved = bool(self._redis.eval(_TRANSITION, len(keys), *keys, *arguments) == "ok")
-        if moved:
-            self._publish_state(run_id, to, **fields)
-            if to.is_final:
-                self._redis.expire(_events_key(run_id), _EVENTS_KEPT_SECONDS)
+        if moved and to.is_final:
+            self._redis.expire(_events_key(run_id), _EVENTS_KEPT_SECONDS)
         return moved
 
     def _move_or_lose(self, lease: Lease, to: RunState, **fields: Any) -> None:
-        if not self._move(lease.run_id, to, token=str(lease.token), **fields):
+        """Redis may be away for a moment: it is asked again for as long as the lease may be held."""
+        while True:
+            try:
+                with redis_errors():
+                    moved = self._move(lease.run_id, to, token=str(lease.token), **fields)
+            except RedisUnavailable:
+                if not lease.may_be_held:
+                    raise
+                time.sleep(_ASK_AGAIN_SECONDS)
+            else:
+                break
+        if not moved:
             raise LeaseLost(f"Run {lease.run_id} is no longer this worker's.")
-
-    def _publish_state(self, run_id: str, state: RunState, **fields: Any) -> None:
-        told = {name: fields[name] for name in ("attempt", "metrics", "promotion", "error") if fields.get(name)}
-        self.publish(run_id, RunEvent(type="state", at=time.time(), data={"state": state.value, **told}))
 
     def _set(self, run_id: str, **fields: Any) -> None:
         self._redis.hset(_run_key(run_id), mapping=_fields(fields))
@@ -327,6 +344,12 @@ def _events_key(run_id: str) -> str:
 
 def _fields(values: dict[str, Any]) -> dict[Any, str]:
     return {name: json.dumps(value) for name, value in values.items()}
+
+
+def _state_event(state: RunState, fields: dict[str, Any]) -> str:
+    told = {name: fields[name] for name in ("attempt", "metrics", "promotion", "error") if fields.get(name)}
+    event = RunEvent(type="state", at=time.time(), data={"state": state.value, **told})
+    return event.model_dump_json(exclude={"id"})
 
 
 def _past(state: RunState) -> str:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "TINYGPT_"
@@ -23,6 +23,13 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         default=15.0, ge=1, le=600, description="A worker silent for this long has lost its run."
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _of_redis(cls, url: str) -> str:
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("give a redis://, rediss:// or unix:// address")
+        return url
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

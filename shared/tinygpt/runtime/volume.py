@@ -79,14 +79,18 @@ class Volume:
         return _read(CurrentModel, self.current_path)
 
     def promote(self, run_id: str) -> CurrentModel:
-        """Make a finished run's best checkpoint the one that is served. Raises `NotFound`, `StorageFull`."""
+        """Make a finished run's best checkpoint the one that is served; a second time changes nothing but the time.
+
+        Raises `NotFound`, `StorageFull`.
+        """
         manifest = self.manifest(run_id)
         before = self.current()
+        previous = before and (before.previous if before.run_id == run_id else before.run_id)
         current = CurrentModel(
             run_id=run_id,
             sha256=manifest.files[BEST_CHECKPOINT].sha256,
             promoted_at=time.time(),
-            previous=before.run_id if before else None,
+            previous=previous,
         )
         write_whole(self.current_path, current.model_dump_json(indent=2))
         return current

@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import EventDict, WrappedLogger
 
@@ -30,6 +31,8 @@ from tinygpt.contracts.errors import (
     NotFound,
     TinyGPTError,
     TooLarge,
+    Unauthenticated,
+    UnsupportedMediaType,
 )
 from tinygpt.contracts.models import Liveness
 
@@ -69,6 +72,7 @@ def equip(
         validator=lambda value: len(value) <= 128 and value.isprintable() and value.isascii(),
     )
     app.add_exception_handler(TinyGPTError, _on_own_error)
+    app.add_exception_handler(ClientDisconnect, _on_client_gone)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_bug)
@@ -77,6 +81,8 @@ def equip(
 def error_response(error: TinyGPTError) -> JSONResponse:
     """The response that every error becomes."""
     headers = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after is not None else {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
     body = ErrorBody(error=error.detail(correlation_id.get())).model_dump(mode="json")
     return JSONResponse({**body, **error.extra}, status_code=error.status, headers=headers)
 
@@ -161,6 +167,7 @@ def bind_or_exit(host: str, port: int, port_setting: str) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # two may bind before either listens, only one can listen
     except OSError as error:
         listener.close()
         sys.exit(
@@ -256,9 +263,16 @@ async def _on_own_error(_request: Request, error: Exception) -> JSONResponse:
     return error_response(error)
 
 
-async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _on_client_gone(_request: Request, _error: Exception) -> JSONResponse:
+    return error_response(ClientGone("The client closed its connection before its request was read."))
+
+
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["loc"] == ("body",) and isinstance(error.body, bytes):  # it was not read as JSON
+        message = "The body is read as JSON only: send it with the header `Content-Type: application/json`."
+        return error_response(UnsupportedMediaType(message, param="Content-Type"))
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "it can't be parsed")
         return error_response(MalformedRequest(f"The body is not JSON: {reason}."))

@@ -1,6 +1,7 @@
 """The life of a run inside one process: steps, evaluations, checkpoints, and an exact resumption."""
 
 import contextlib
+import hashlib
 import math
 import time
 from collections import deque
@@ -67,6 +68,7 @@ class _Run:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.autocast = _autocast(config, self.device)
 
+        self.data_hash = _hash(data)
         split = split_rows(data, config.held_out_share)
         self.tokenizer = CharacterTokenizer.from_corpus(
             text for row in split.training for text in (row.prompt, row.code)
@@ -216,6 +218,7 @@ class _Run:
         self._tell(lambda callback: callback.before_write())
         training = {
             "config": self._settings(),
+            "data_sha256": self.data_hash,
             "step": self.step,
             "elapsed_seconds": self.elapsed,
             "validation_loss": self.validation,
@@ -241,7 +244,7 @@ class _Run:
     def _resume(self, path: Path) -> None:
         checkpoint = load_checkpoint(path)
         saved = checkpoint.training
-        if saved.get("config") != self._settings() or checkpoint.tokenizer != self.tokenizer:
+        if saved.get("config") != self._settings() or saved.get("data_sha256") != self.data_hash:
             raise TrainingFailed(
                 f"{path} is from a run with other settings or other data: train into another folder, or delete it."
             )
@@ -281,6 +284,14 @@ def _examples(rows: Sequence[Row], tokenizer: CharacterTokenizer, config: TrainC
             "train with a larger context_length, or shorten the prompts."
         )
     return examples
+
+
+def _hash(rows: Sequence[Row]) -> str:
+    """A hash of what a run learns from, order and all: the batches follow from it."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(f"{row.prompt}\0{row.code}\0".encode())
+    return digest.hexdigest()
 
 
 def _rounded(value: float | None) -> float | None:
