@@ -83,6 +83,7 @@ class _Job:
                 self._succeed(result, config.held_out_share, reporter)
 
     def _succeed(self, result: TrainResult, held_out_share: float, reporter: RunReporter) -> None:
+        assert result.metrics is not None, "a run that ends by itself has been evaluated"
         best = load_checkpoint(result.best)
         held_out = split_rows(read_rows(self.volume.dataset(self.record.dataset_id) / "rows.jsonl"), held_out_share)
         promotion = judge(

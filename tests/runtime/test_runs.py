@@ -291,8 +291,7 @@ def test_a_run_whose_worker_lives_is_left_alone(runs: RunStore) -> None:
 def test_workers_that_recover_at_once_queue_a_lost_run_once(runs: RunStore, queue: Queue) -> None:
     run_id = new_run(runs)
     lose_worker(runs, queue, run_id)
-    touched = _at_once(6, runs.recover)
-    assert sum(len(records) for records in touched) == 1
+    _at_once(6, runs.recover)
     assert queue.get_job_ids() == [run_id]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.full_disk import full_disk
 from tinygpt.contracts.errors import InvalidCheckpoint, LeaseLost, StorageFull, TrainingFailed
-from tinygpt.contracts.runs import Progress
+from tinygpt.contracts.runs import Progress, RunMetrics
 from tinygpt.data.rows import Row, read_rows
 from tinygpt.durable import sha256_of
 from tinygpt.model.checkpoint import load_checkpoint
@@ -17,7 +17,7 @@ from tinygpt.model.config import ModelConfig
 from tinygpt.training import loop
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
-from tinygpt.training.loop import train
+from tinygpt.training.loop import TrainResult, train
 
 ROWS = [Row(f"add {i} to x", f"x + {i}") for i in range(60)]
 CONFIG = TrainConfig(
@@ -31,6 +31,11 @@ CONFIG = TrainConfig(
     precision="fp32",
 )
 """An evaluation after steps 10, 20 and 30; seven batches an epoch."""
+
+
+def metrics_of(result: TrainResult) -> RunMetrics:
+    assert result.metrics is not None
+    return result.metrics
 
 
 class Witness(Callback):
@@ -140,13 +145,15 @@ def test_a_run_of_max_steps_leaves_a_model_that_learned_and_says_what_it_reached
     assert losses[-1] is not None
     assert losses[-1] < losses[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "training_rows.jsonl"]
-    assert (result.metrics.steps, result.metrics.stopped_by) == (30, "max_steps")
-    assert result.metrics.validation_loss == pytest.approx(min(loss for loss in losses if loss is not None), abs=1e-4)
-    assert load_checkpoint(result.best).model.parameter_count == result.metrics.parameters
+    assert (result.steps, metrics_of(result).stopped_by) == (30, "max_steps")
+    assert metrics_of(result).validation_loss == pytest.approx(
+        min(loss for loss in losses if loss is not None), abs=1e-4
+    )
+    assert load_checkpoint(result.best).model.parameter_count == metrics_of(result).parameters
 
 
 def test_at_least_a_tenth_of_the_rows_is_held_out_and_never_trained_on(tmp_path: Path) -> None:
-    metrics = train(replace(CONFIG, max_steps=1, evaluations=1), ROWS, folder=tmp_path).metrics
+    metrics = metrics_of(train(replace(CONFIG, max_steps=1, evaluations=1), ROWS, folder=tmp_path))
 
     assert metrics.validation_rows >= 6
     assert metrics.validation_rows + metrics.training_rows == 60
@@ -178,7 +185,7 @@ def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_loss(tmp_path
     best = min(range(len(losses)), key=losses.__getitem__)
     assert best < len(losses) - 1  # it did get worse, or this shows nothing
     assert load_checkpoint(result.best).training["step"] == witness.evaluations[best].step
-    assert result.metrics.validation_loss == pytest.approx(losses[best], abs=1e-4)
+    assert metrics_of(result).validation_loss == pytest.approx(losses[best], abs=1e-4)
 
 
 @pytest.mark.parametrize("max_seconds", [56.0, 57.0, 58.0, 59.0, 60.0])  # wherever in a step the time runs out
@@ -193,7 +200,7 @@ def test_a_budget_in_seconds_ends_the_run_with_one_evaluation(
     result = train(config, ROWS, [witness], folder=tmp_path)
 
     assert result.reason is StopReason.MAX_SECONDS
-    assert 1 <= result.metrics.steps < 60
+    assert 1 <= result.steps < 60
     assert len(witness.evaluations) == 1
     assert result.best.exists()
 
@@ -203,13 +210,13 @@ def test_a_resumed_run_has_only_the_seconds_that_are_left(tmp_path: Path, monkey
     steps = []
     for folder, stops in ((tmp_path / "whole", []), (tmp_path / "stopped", [StopAfter(10)])):
         monkeypatch.setattr(loop, "time", Clock())
-        steps.append(train(config, ROWS, stops, folder=folder).metrics.steps)
+        steps.append(train(config, ROWS, stops, folder=folder).steps)
     monkeypatch.setattr(loop, "time", Clock())
     resumed = train(config, ROWS, folder=tmp_path / "stopped")
 
     assert steps[1] == 10
-    assert resumed.metrics.seconds >= 200
-    assert 10 < resumed.metrics.steps <= steps[0] + 1
+    assert metrics_of(resumed).seconds >= 200
+    assert 10 < resumed.steps <= steps[0] + 1
 
 
 def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
@@ -238,7 +245,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path, uninter
     for stop in stops:
         torch.manual_seed(stop)  # whatever another process left behind
         stopped = train(CONFIG, ROWS, [StopAfter(stop)], folder=tmp_path)
-        assert (stopped.reason, stopped.metrics.steps) == (StopReason.STOP_REQUESTED, stop)
+        assert (stopped.reason, stopped.steps) == (StopReason.STOP_REQUESTED, stop)
     resumed = train(CONFIG, ROWS, folder=tmp_path)
 
     assert resumed.reason is StopReason.MAX_STEPS
@@ -265,7 +272,7 @@ def test_patience_is_not_renewed_by_a_stop(tmp_path: Path) -> None:
 
     result = train(hopeless, ROWS, folder=tmp_path)
 
-    assert (result.reason, result.metrics.steps) == (StopReason.PATIENCE, 30)
+    assert (result.reason, result.steps) == (StopReason.PATIENCE, 30)
 
 
 def test_a_run_that_has_ended_does_not_train_again(tmp_path: Path) -> None:
@@ -276,14 +283,14 @@ def test_a_run_that_has_ended_does_not_train_again(tmp_path: Path) -> None:
     again = train(CONFIG, ROWS, [witness], folder=tmp_path)
 
     assert witness.steps == witness.evaluations == []
-    assert (again.reason, again.metrics.validation_loss) == (first.reason, first.metrics.validation_loss)
+    assert (again.reason, metrics_of(again).validation_loss) == (first.reason, metrics_of(first).validation_loss)
     assert sha256_of(again.best) == best
 
 
 def test_a_worker_with_other_threads_may_go_on(tmp_path: Path) -> None:
     train(replace(CONFIG, threads=1), ROWS, [StopAfter(5)], folder=tmp_path)
 
-    assert train(CONFIG, ROWS, folder=tmp_path).metrics.steps == 30
+    assert train(CONFIG, ROWS, folder=tmp_path).steps == 30
 
 
 @pytest.mark.parametrize(
@@ -357,13 +364,13 @@ def test_rows_whose_code_is_cut_off_never_reach_the_loss(tmp_path: Path) -> None
 
     result = train(CONFIG, [*ROWS, *cut_off], [witness], folder=tmp_path)
 
-    assert 40 <= result.metrics.training_rows < 60
-    assert result.metrics.training_rows + result.metrics.validation_rows == 60
+    assert 40 <= metrics_of(result).training_rows < 60
+    assert metrics_of(result).training_rows + metrics_of(result).validation_rows == 60
     assert all(progress.train_loss is not None and progress.train_loss > 0 for progress in witness.steps)
 
 
 def test_a_batch_size_beyond_the_rows_is_no_problem(tmp_path: Path) -> None:
-    assert train(replace(CONFIG, batch_size=1000, max_steps=2), ROWS, folder=tmp_path).metrics.steps == 2
+    assert train(replace(CONFIG, batch_size=1000, max_steps=2), ROWS, folder=tmp_path).steps == 2
 
 
 def test_a_loss_that_is_no_number_says_what_to_lower_and_keeps_no_such_weights(tmp_path: Path) -> None:
@@ -384,7 +391,7 @@ def test_too_few_prompts_is_one_clear_error(tmp_path: Path, rows: list[Row]) -> 
 
 
 def test_two_rows_are_enough(tmp_path: Path) -> None:
-    assert train(replace(CONFIG, max_steps=2), ROWS[:2], folder=tmp_path).metrics.training_rows == 1
+    assert metrics_of(train(replace(CONFIG, max_steps=2), ROWS[:2], folder=tmp_path)).training_rows == 1
 
 
 def test_rows_that_are_all_too_long_is_one_clear_error(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def train(
         with ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task("", what="starting", total=None)
             result = train_model(config_from_request(request), rows, [OnTerminal()], folder=out)
-    if result.reason is StopReason.STOP_REQUESTED:
-        console.print(f"Stopped at step {result.metrics.steps}; the same command goes on from {out}/last.pt.")
+    if result.metrics is None or result.reason is StopReason.STOP_REQUESTED:
+        console.print(f"Stopped at step {result.steps:,}; the same command goes on from {out}/last.pt.")
         raise typer.Exit(EXIT_INTERRUPTED)
     console.print(
         f"{result.best}: validation loss {result.metrics.validation_loss:.4f} nats per character "

@@ -220,32 +220,19 @@ class RunStore:
     def recover(self) -> list[RunRecord]:
         """Requeue runs whose lease has lapsed, and queued runs whose job was lost. Returns those that it touched.
 
-        Safe to call from any number of workers at once: each change is one script that checks what it changes.
+        Safe to call from any number of workers at once: each change checks what it changes.
         """
-        touched = []
-        waiting: set[str] | None = None
-        for record in self.active():
-            run_id = record.run_id
-            if record.state is RunState.RUNNING:
-                if self._redis.exists(lease_key(run_id)):
-                    continue
-                changed = self._end_lost(record) or self._move(run_id, RunState.QUEUED, token="")
-                if changed and self.get(run_id).state is RunState.QUEUED:
-                    self._requeue(run_id)
-            elif record.state is RunState.QUEUED and record.cancel_requested:
-                changed = self._end_lost(record)
-            elif record.state is RunState.QUEUED:
-                waiting = set(self._queue.get_job_ids()) if waiting is None else waiting
-                enqueued_at = float(cast("str | None", self._redis.hget(_run_key(run_id), "enqueued_at")) or 0)
-                changed = run_id not in waiting and time.time() - enqueued_at > _LOST_JOB_SECONDS
-                if changed:
-                    self._requeue(run_id)
-            else:
-                self._redis.srem(_ACTIVE, run_id)
-                continue
-            if changed:
-                touched.append(self.get(run_id))
-        return touched
+        return [self.get(record.run_id) for record in self.active() if self._recover(record)]
+
+    def _recover(self, record: RunRecord) -> bool:
+        if record.state is RunState.QUEUED:
+            return self._end_lost(record) if record.cancel_requested else self._replace_lost_job(record.run_id)
+        if self._redis.exists(lease_key(record.run_id)):
+            return False
+        if self._end_lost(record):
+            return True
+        moved = self._move(record.run_id, RunState.QUEUED, token="", enqueued_at=0)
+        return moved and self._replace_lost_job(record.run_id)
 
     def _end_lost(self, record: RunRecord) -> bool:
         """End a lost run that was to be cancelled, or that has cost too many workers."""
@@ -326,12 +313,16 @@ class RunStore:
         )
         pipe.hset(_run_key(run_id), "enqueued_at", str(time.time()))
 
-    def _requeue(self, run_id: str) -> None:
-        """Put the run's job at the end of the queue, once."""
-        self._queue.remove(run_id)
-        with self._queue.connection.pipeline() as pipe:
-            self._enqueue(run_id, pipe)
-            pipe.execute()
+    def _replace_lost_job(self, run_id: str) -> bool:
+        """Enqueue a queued run whose job neither waits nor is on its way to a worker. Of several callers, one does."""
+        with self._queue.connection.pipeline() as pipe, contextlib.suppress(redis.WatchError):
+            pipe.watch(_run_key(run_id))  # type: ignore[no-untyped-call]
+            enqueued_at = float(cast("str | None", self._redis.hget(_run_key(run_id), "enqueued_at")) or 0)
+            if time.time() - enqueued_at > _LOST_JOB_SECONDS and run_id not in self._queue.get_job_ids():
+                self._enqueue(run_id, pipe)
+                pipe.execute()
+                return True
+        return False
 
 
 def _run_key(run_id: str) -> str:

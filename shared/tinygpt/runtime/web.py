@@ -267,7 +267,7 @@ async def _on_client_gone(_request: Request, _error: Exception) -> JSONResponse:
     return error_response(ClientGone("The client closed its connection before its request was read."))
 
 
-async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["loc"] == ("body",) and isinstance(error.body, bytes):  # it was not read as JSON

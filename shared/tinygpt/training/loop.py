@@ -6,7 +6,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.loss import bits_per_character, masked_loss, validation_loss
 from tinygpt.training.optimizer import Optimizers
+from tinygpt.training.precision import autocast
 from tinygpt.training.schedule import budget_used, learning_rate_scale
 
 _RECENT_STEPS = 50
@@ -33,11 +33,13 @@ _RECENT_STEPS = 50
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Where a run ended. `best` is the checkpoint with the lowest validation loss."""
+    """Where a run ended. A run that was told to stop before its first evaluation has no `best` and no `metrics`."""
 
     best: Path
-    metrics: RunMetrics
+    """The checkpoint with the lowest validation loss."""
     reason: StopReason
+    steps: int
+    metrics: RunMetrics | None
 
 
 def train(config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback] = (), *, folder: Path) -> TrainResult:
@@ -51,8 +53,11 @@ def train(config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback
         InvalidCheckpoint: the `last.pt` in `folder` can't be read, or is of another configuration or data.
         StorageFull: no space for a checkpoint.
     """
-    with _one_clear_error():
-        run = _Run(config, data, callbacks, folder)
+    with _memory_errors():
+        try:
+            run = _Run(config, data, callbacks, folder)
+        except ValueError as error:
+            raise TrainingFailed(f"Training can't start: {error}.") from error
         return run.to_end()
 
 
@@ -66,7 +71,7 @@ class _Run:
         self.callbacks = callbacks
         self.folder = folder
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.autocast = _autocast(config, self.device)
+        self.autocast = autocast(config.precision, self.device)
 
         self.data_hash = _hash(data)
         split = split_rows(data, config.held_out_share)
@@ -114,7 +119,7 @@ class _Run:
             self._evaluate()
         self._save(LAST_CHECKPOINT)
         self._tell(lambda callback: callback.on_end(self.progress(), reason))
-        return TrainResult(self.folder / BEST_CHECKPOINT, self._metrics(reason), reason)
+        return TrainResult(self.folder / BEST_CHECKPOINT, reason, self.step, self._metrics(reason))
 
     def _reason_to_stop(self) -> StopReason | None:
         if self.stop_requested:
@@ -199,13 +204,14 @@ class _Run:
             tokens_per_second=round(self.labelled_tokens / here, 1) if here > 0 and self.labelled_tokens else None,
         )
 
-    def _metrics(self, reason: StopReason) -> RunMetrics:
-        best = self.best if self.best is not None else math.inf
+    def _metrics(self, reason: StopReason) -> RunMetrics | None:
+        if self.best is None:
+            return None
         return RunMetrics(
             steps=self.step,
             seconds=round(self.elapsed, 2),
-            validation_loss=best,
-            bits_per_character=bits_per_character(best),
+            validation_loss=self.best,
+            bits_per_character=bits_per_character(self.best),
             parameters=self.model.parameter_count,
             training_rows=len(self.training),
             validation_rows=len(self.held_out),
@@ -244,6 +250,8 @@ class _Run:
     def _resume(self, path: Path) -> None:
         checkpoint = load_checkpoint(path)
         saved = checkpoint.training
+        if not checkpoint.resume:
+            raise TrainingFailed(f"{path} has no state to go on from: train into another folder, or delete it.")
         if saved.get("config") != self._settings() or saved.get("data_sha256") != self.data_hash:
             raise TrainingFailed(
                 f"{path} is from a run with other settings or other data: train into another folder, or delete it."
@@ -260,20 +268,6 @@ class _Run:
         self.evaluations_done = checkpoint.resume["evaluations_done"]
         self.evaluations_without_gain = checkpoint.resume["evaluations_without_gain"]
         self.recent_losses.extend(checkpoint.resume["recent_losses"])
-
-
-def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and _computes_in_bf16(device))
-    if not bf16:
-        return contextlib.nullcontext
-    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-def _computes_in_bf16(device: torch.device) -> bool:
-    """Whether bf16 is the faster choice: the processor has instructions for it."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _examples(rows: Sequence[Row], tokenizer: CharacterTokenizer, config: TrainConfig, side: str) -> list[Example]:
@@ -299,12 +293,10 @@ def _rounded(value: float | None) -> float | None:
 
 
 @contextlib.contextmanager
-def _one_clear_error() -> Iterator[None]:
-    """Say what to do about what torch and the data raise."""
+def _memory_errors() -> Iterator[None]:
+    """Say what to do when memory runs out, in whichever way torch tells it."""
     try:
         yield
-    except ValueError as error:
-        raise TrainingFailed(f"Training can't start: {error}.") from error
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise TrainingFailed(_OUT_OF_MEMORY) from error
     except RuntimeError as error:
