@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tinygpt.contracts.datasets import DatasetCard
 from tinygpt.contracts.errors import InvalidDataset
-from tinygpt.contracts.runs import BUNDLED_DATASET, TrainRequest
+from tinygpt.contracts.runs import BUNDLED_DATASETS, TrainRequest
 from tinygpt.data.examples import split_rows
 from tinygpt.data.rows import Row, read_rows, write_rows
 from tinygpt.data.store import bundled_rows, store_dataset
@@ -23,8 +23,8 @@ def stored_dataset(volume: Volume, request: TrainRequest) -> str:
     if request.rows is not None:
         rows = [Row(row.prompt, row.code, row.model_extra or {}) for row in request.rows]
         card = _store_rows(volume, rows, context_length)
-    elif request.dataset == BUNDLED_DATASET:
-        card = store_dataset(volume.datasets, bundled_rows(), name=BUNDLED_DATASET)
+    elif request.dataset in BUNDLED_DATASETS:
+        card = store_dataset(volume.datasets, bundled_rows(request.dataset), name=request.dataset)
     else:
         card = volume.card(request.dataset)
     try:

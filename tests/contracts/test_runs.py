@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from tinygpt.contracts.runs import BUNDLED_DATASET, TRANSITIONS, RunState, TrainRequest
+from tinygpt.contracts.runs import DEFAULT_DATASET, TRANSITIONS, RunState, TrainRequest
 
 EDGES = {
     ("queued", "running"),
@@ -31,7 +31,7 @@ def test_an_empty_request_trains_the_default_preset_on_the_bundled_data() -> Non
     request = TrainRequest.model_validate_json("{}")
 
     assert (request.dataset, request.rows, request.preset, request.promote) == (
-        BUNDLED_DATASET,
+        DEFAULT_DATASET,
         None,
         "default",
         "auto",

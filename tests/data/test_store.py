@@ -119,6 +119,6 @@ def test_a_database_with_blobs_is_stored(tmp_path: Path) -> None:
 
 
 def test_the_bundled_dataset_is_there() -> None:
-    first = bundled_rows().read_text(encoding="utf-8").partition("\n")[0]
+    first = bundled_rows("curated").read_text(encoding="utf-8").partition("\n")[0]
 
     assert isinstance(row_from(json.loads(first), 1), Row)

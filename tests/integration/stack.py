@@ -54,7 +54,7 @@ class Stack:
             "TINYGPT_HOME": str(self.home),
             "TINYGPT_REDIS_URL": self.redis_url,
             "TINYGPT_LOG_FORMAT": "json",
-            "TINYGPT_LEASE_SECONDS": "3",
+            "TINYGPT_LEASE_SECONDS": "6",
             "TINYGPT_TRAINER_THREADS": "1",
             "TINYGPT_TRAINER_ALIVE_FILE": str(self._work / "alive"),
             "TINYGPT_MODEL_SERVER_PORT": str(self.model_server_port),

@@ -129,7 +129,7 @@ def test_a_killed_work_horse_costs_an_attempt_and_the_run_goes_on_from_its_check
     assert horse is not None
     horse.kill()
     record = stack.wait_for_state(run_id, "succeeded", "failed")
-    assert (record["state"], record["attempt"]) == ("succeeded", 2)
+    assert (record["state"], record["attempt"]) == ("succeeded", 2), record["error"]
     assert min(steps_of_last_attempt(list(stack.events(run_id)))) > saved
 
 
@@ -144,7 +144,7 @@ def test_a_killed_trainer_is_no_loss_once_it_is_started_again(stack: Stack) -> N
     assert stack.run(run_id)["state"] == "running"
     stack.start("trainer")
     record = stack.wait_for_state(run_id, "succeeded", "failed")
-    assert (record["state"], record["attempt"]) == ("succeeded", 2)
+    assert (record["state"], record["attempt"]) == ("succeeded", 2), record["error"]
     assert min(steps_of_last_attempt(list(stack.events(run_id)))) > saved
 
 
@@ -169,7 +169,7 @@ def test_sigterm_gives_the_run_back_and_a_new_trainer_goes_on_with_it(stack: Sta
     assert stack.run(run_id)["state"] == "queued"
     stack.start("trainer")
     record = stack.wait_for_state(run_id, "succeeded", "failed")
-    assert (record["state"], record["attempt"]) == ("succeeded", 1)
+    assert (record["state"], record["attempt"]) == ("succeeded", 1), record["error"]
     assert min(steps_of_last_attempt(list(stack.events(run_id)))) > saved
 
 

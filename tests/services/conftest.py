@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -53,7 +52,6 @@ def plain_logging() -> Iterator[None]:
     configure_logging("test", format="json", level="info")
     yield
     root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

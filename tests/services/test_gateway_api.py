@@ -23,7 +23,7 @@ from tests.conftest import free_port, wait_until
 from tests.services.conftest import ROWS, StoreModel, serving, settings_of_gateway
 from tinygpt.contracts.errors import ErrorBody, InvalidRequest, ModelLoading, NoModel, TinyGPTError
 from tinygpt.contracts.generation import GenerateResponse, Usage
-from tinygpt.contracts.runs import BUNDLED_DATASET, RunState
+from tinygpt.contracts.runs import DEFAULT_DATASET, RunState
 from tinygpt.runtime.queue import connect, training_queue
 from tinygpt.runtime.runs import RunStore
 from tinygpt.runtime.volume import Volume
@@ -289,7 +289,7 @@ def test_a_run_is_accepted_recorded_and_queued(gateway: httpx.Client, runs: RunS
 
 def test_an_empty_request_trains_on_the_bundled_data(gateway: httpx.Client, volume: Volume) -> None:
     record = gateway.post("/train", json={}).json()
-    assert record["request"]["dataset"] == BUNDLED_DATASET
+    assert record["request"]["dataset"] == DEFAULT_DATASET
     assert volume.card(record["dataset_id"]).report.statistics.rows >= 150
 
 
@@ -555,6 +555,16 @@ def test_a_client_that_asks_first_is_refused_before_it_sends(gateway: httpx.Clie
     response = connection.getresponse()
     assert response.status == 413
     assert json.loads(response.read())["error"]["code"] == "too_large"
+    connection.close()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_sends_everything_before_it_listens_still_hears_the_refusal(door: Door, chunked: bool) -> None:
+    gateway = door(max_upload_mb=4.0)
+    connection = http.client.HTTPConnection(str(gateway.base_url.host), gateway.base_url.port, timeout=10)
+    connection.request("POST", "/datasets", body=[bytes(12_000_000)] if chunked else bytes(12_000_000))
+    response = connection.getresponse()
+    assert (response.status, json.loads(response.read())["error"]["code"]) == (413, "too_large")
     connection.close()
 
 

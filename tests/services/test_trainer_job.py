@@ -14,9 +14,11 @@ import redis
 
 from services.trainer.job import run_training
 from services.trainer.promotion import judge
+from services.trainer.reporter import RunReporter
 from services.trainer.settings import TrainerSettings
 from tests.conftest import free_port, running_redis, wait_until
 from tests.services.conftest import ROWS, StoreModel
+from tinygpt.contracts.errors import LeaseLost
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS
 from tinygpt.contracts.runs import Promotion, RunRecord, RunState, TrainRequest
 from tinygpt.data.rows import write_rows
@@ -275,6 +277,21 @@ def test_a_worker_that_lost_its_lease_stops_and_changes_nothing_more(
     assert successor[0] is not None
     assert (record.state, record.attempt) == (RunState.RUNNING, 2)
     assert not (volume.run(run_id) / LAST_CHECKPOINT).exists()
+
+
+def test_a_checkpoint_is_refused_the_moment_the_lease_is_anothers(
+    runs: RunStore, new_run: NewRun, tmp_path: Path
+) -> None:
+    run_id = new_run()
+    stalled = runs.start(run_id, 60)
+    assert stalled is not None
+    reporter = RunReporter(runs, stalled, tmp_path / "events.jsonl")
+    reporter.before_write()
+    runs.forget_lease(run_id)
+    runs.recover()
+    assert runs.start(run_id, 60) is not None
+    with pytest.raises(LeaseLost):
+        reporter.before_write()
 
 
 def test_redis_away_for_a_moment_at_the_end_of_a_run_is_no_failure(

@@ -18,7 +18,10 @@ from tinygpt.data.store import bundled_rows
 
 def train(
     file: Annotated[
-        Path | None, typer.Argument(help="Rows as JSONL, CSV or SQLite. The bundled data if left out.")
+        Path | None,
+        typer.Argument(
+            help="Rows as JSONL, CSV or SQLite. Left out: the bundled data (quick-start: its hand-written part)."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for best.pt and last.pt.")] = Path("var/cli"),
     preset: Annotated[Literal["quick-start", "default"], typer.Option()] = "quick-start",
@@ -33,7 +36,7 @@ def train(
 ) -> None:
     """Train a model on prompt/code rows. An interrupted run goes on with the same command."""
     with one_sentence():
-        rows = read_rows(file or bundled_rows())
+        rows = read_rows(file or bundled_rows("curated" if preset == "quick-start" else "bundled"))
         try:
             request = TrainRequest(
                 preset=preset,

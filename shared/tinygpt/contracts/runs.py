@@ -1,14 +1,17 @@
 """A training run: its request, its states and the edges between them, its progress and its record."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tinygpt.contracts.datasets import RowIn
 from tinygpt.contracts.errors import ErrorDetail
 
-BUNDLED_DATASET = "bundled"
+BundledDataset = Literal["bundled", "curated"]
+BUNDLED_DATASETS: tuple[BundledDataset, ...] = get_args(BundledDataset)
+DEFAULT_DATASET: BundledDataset = "bundled"
+"""`curated`: the rows written by hand, for a quick start. `bundled`: those and many grown from recipes."""
 
 
 class RunState(StrEnum):
@@ -47,7 +50,9 @@ class TrainRequest(BaseModel):
     )
 
     dataset: str = Field(
-        default=BUNDLED_DATASET, description="`bundled`, or the id that `POST /datasets` returned.", max_length=64
+        default=DEFAULT_DATASET,
+        description="`bundled`, `curated`, or the id that `POST /datasets` returned.",
+        max_length=64,
     )
     rows: Annotated[list[RowIn], Field(min_length=1, max_length=20_000)] | None = Field(
         default=None, description="Rows to train on, instead of `dataset`."
@@ -71,7 +76,7 @@ class TrainRequest(BaseModel):
 
     @model_validator(mode="after")
     def _one_source_of_rows(self) -> Self:
-        if self.rows is not None and self.dataset != BUNDLED_DATASET:
+        if self.rows is not None and self.dataset != DEFAULT_DATASET:
             raise ValueError("give either rows or dataset, not both")
         return self
 

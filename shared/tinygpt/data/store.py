@@ -8,18 +8,20 @@ from pathlib import Path
 
 from tinygpt.contracts.datasets import DatasetCard, ValidationReport
 from tinygpt.contracts.errors import InvalidDataset
+from tinygpt.contracts.runs import BundledDataset
 from tinygpt.data.rows import Format, Row, scan_rows, write_rows
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH, token_length, validate
 from tinygpt.durable import sha256_of, storage_errors, write_whole
 
 
-def bundled_rows() -> Path:
-    """The dataset that comes with the project: `data/train.jsonl` in the checkout, or beside the package."""
+def bundled_rows(dataset: BundledDataset) -> Path:
+    """A dataset that comes with the project: in the checkout's `data/`, or beside the installed package."""
     package = Path(__file__).resolve().parents[1]
-    for candidate in (package.parents[1] / "data" / "train.jsonl", package / "bundled" / "train.jsonl"):
+    file = {"bundled": "train.jsonl", "curated": "curated.jsonl"}[dataset]
+    for candidate in (package.parents[1] / "data" / file, package / "bundled" / file):
         if candidate.exists():
             return candidate
-    raise InvalidDataset("The bundled dataset, data/train.jsonl, is missing: `tinygpt data build` makes it.")
+    raise InvalidDataset(f"The dataset {dataset!r}, data/{file}, is missing from this installation.")
 
 
 def store_dataset(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.kv_cache import LayerCache
+from tinygpt.model.positions import rotary_table, rotate
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float = 0.0) -> Tensor:
@@ -29,25 +30,37 @@ class CausalSelfAttention(nn.Module):
     """
 
     causal_mask: Tensor
+    cosine: Tensor
+    sine: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads = config.heads
         self.attention_dropout = config.attention_dropout
+        self.qk_norm = config.qk_norm
+        self.rotary = config.positions == "rotary"
         self.fused = True
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.output = nn.Linear(config.width, config.width)
         lower_triangle = torch.tril(torch.ones(config.context_length, config.context_length, dtype=torch.bool))
         self.register_buffer("causal_mask", lower_triangle)
+        if self.rotary:
+            cosine, sine = rotary_table(config.context_length, config.head_width)
+            self.register_buffer("cosine", cosine, persistent=False)
+            self.register_buffer("sine", sine, persistent=False)
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
         """x (B, T, C) to (B, T, C). With a cache, the T tokens come after those it holds, and are added to it."""
         batch, time, width = x.shape
         q, k, v = self.query_key_value(x).split(width, dim=-1)
         q, k, v = (t.view(batch, time, self.heads, -1).transpose(1, 2) for t in (q, k, v))  # (B, H, T, D)
+        past = cache.length if cache is not None else 0
+        if self.qk_norm:
+            q, k = (F.rms_norm(t, (t.size(-1),)) for t in (q, k))
+        if self.rotary:
+            q, k = (rotate(t, self.cosine[past : past + time], self.sine[past : past + time]) for t in (q, k))
         if cache is not None:
             k, v = cache.append(k, v)  # (B, H, S, D)
-        past = k.size(2) - time
         dropout = self.attention_dropout if self.training else 0.0
         mask = self.causal_mask[past : past + time, : past + time]
         if not self.fused:

@@ -54,7 +54,8 @@ class TinyGPT(nn.Module):
         super().__init__()
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.width)
-        self.position_embedding = nn.Embedding(config.context_length, config.width)
+        if config.positions == "learned":
+            self.position_embedding = nn.Embedding(config.context_length, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(config.width)
@@ -79,8 +80,10 @@ class TinyGPT(nn.Module):
         end = past + ids.size(1)
         if end > self.config.context_length:
             raise ValueError(f"{end} tokens are more than the context of {self.config.context_length}")
-        positions = torch.arange(past, end, device=ids.device)
-        x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
+        x = self.token_embedding(ids)
+        if self.config.positions == "learned":
+            x = x + self.position_embedding(torch.arange(past, end, device=ids.device))
+        x = self.dropout(x)
         for i, block in enumerate(self.blocks):
             x = block(x, cache.layers[i] if cache is not None else None)
         normed: Tensor = self.final_norm(x)
