@@ -62,8 +62,8 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def redis_url(redis_server: str) -> Iterator[str]:
+def redis_url(redis_server: str) -> str:
     """The session's Redis, empty."""
     with redis.Redis.from_url(redis_server) as client:
         client.flushall()
-    yield redis_server
+    return redis_server
