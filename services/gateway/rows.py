@@ -24,7 +24,7 @@ def stored_dataset(volume: Volume, request: TrainRequest) -> str:
         rows = [Row(row.prompt, row.code, row.model_extra or {}) for row in request.rows]
         card = _store_rows(volume, rows, context_length)
     elif request.dataset in BUNDLED_DATASETS:
-        card = store_dataset(volume.datasets, bundled_rows(request.dataset), name=request.dataset)
+        return store_dataset(volume.datasets, bundled_rows(request.dataset), name=request.dataset).dataset_id
     else:
         card = volume.card(request.dataset)
     try:
