@@ -3,6 +3,7 @@
 import typer
 
 from tinygpt.commands import data, generate, train
+from tinygpt.commands import eval as evaluation
 
 app = typer.Typer(
     help="A small GPT that turns a prompt into Python code: check your rows, train, generate.",
@@ -13,3 +14,4 @@ app = typer.Typer(
 app.add_typer(data.app, name="data", help="Look at datasets.", no_args_is_help=True)
 app.command("train")(train.train)
 app.command("generate")(generate.generate)
+app.command("eval")(evaluation.evaluate)

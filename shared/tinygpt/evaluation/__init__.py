@@ -1,0 +1,1 @@
+"""The judge: run generated code where it can do no harm, score it, and report."""

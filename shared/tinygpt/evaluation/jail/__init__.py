@@ -1,0 +1,1 @@
+"""What runs in the judge's helper processes. Standard library only: the helper has no site-packages."""
