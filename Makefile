@@ -36,7 +36,7 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports
 
 format: $(INSTALLED)  ## Format the code
 	@$(BIN)/ruff format .

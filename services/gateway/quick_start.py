@@ -31,10 +31,9 @@ async def quick_start(gateway: Gateway) -> None:
                 return
         await _until_serving(gateway)
         log.info("ready", door=gateway.settings.door, docs=f"{gateway.settings.door}/docs")
-        print(
-            f"Try it:\n  curl -s {gateway.settings.door}/generate -H 'content-type: application/json' -d '{_EXAMPLE}'",
-            flush=True,
-        )
+        key = " -H 'authorization: Bearer <your key>'" if gateway.settings.api_keys.get_secret_value() else ""
+        curl = f"curl -s {gateway.settings.door}/generate{key} -H 'content-type: application/json' -d '{_EXAMPLE}'"
+        print(f"Try it:\n  {curl}", flush=True)
     except TinyGPTError as error:
         log.error("the quick start failed", reason=error.message)
     except Exception:

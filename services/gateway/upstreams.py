@@ -140,7 +140,7 @@ def _may_be_asked_again(error: BaseException) -> bool:
 
 def _answer_of(response: httpx.Response) -> GenerateResponse | TinyGPTError:
     """The model server's answer or its error; where neither can be read, what answered was no model server."""
-    retry_after = response.headers.get("Retry-After")
+    retry_after = response.headers.get("Retry-After", "")
     try:
         if response.is_success:
             return GenerateResponse.model_validate_json(response.content)
@@ -150,4 +150,4 @@ def _answer_of(response: httpx.Response) -> GenerateResponse | TinyGPTError:
             f"The model server answered {response.status_code} and nothing that can be read: try again shortly.",
             retry_after=2,
         )
-    return TinyGPTError.from_detail(detail, retry_after=float(retry_after) if retry_after else None)
+    return TinyGPTError.from_detail(detail, retry_after=float(retry_after) if retry_after.isdecimal() else None)

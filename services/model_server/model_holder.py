@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import structlog
 
 from tinygpt.contracts.errors import ModelLoading, NoModel, TinyGPTError
-from tinygpt.contracts.models import BEST_CHECKPOINT, TRAINING_ROWS, CurrentModel, LoadedModel
+from tinygpt.contracts.models import BEST_CHECKPOINT, TRAINING_ROWS, LoadedModel
 from tinygpt.data.rows import read_rows
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex
@@ -87,27 +87,31 @@ class ModelHolder:
             self.problem = None
             return
         try:
-            self._held = self._load(current)
+            self._held = self._load(current.run_id, current.sha256)
         except TinyGPTError as error:
             self._note_problem(error.message)
+            if self._held is None and current.previous is not None:
+                best = self._volume.manifest(current.previous).files[BEST_CHECKPOINT]
+                self._held = self._load(current.previous, best.sha256)
+                log.info("the model before it is served instead", model_id=current.previous)
         else:
             self.problem = None
             log.info("model loaded", model_id=current.run_id, parameters=self._held.info.parameters)
 
-    def _load(self, current: CurrentModel) -> Held:
-        folder = self._volume.run(current.run_id)
-        checkpoint = load_checkpoint(folder / BEST_CHECKPOINT, sha256=current.sha256)
+    def _load(self, run_id: str, sha256: str) -> Held:
+        folder = self._volume.run(run_id)
+        checkpoint = load_checkpoint(folder / BEST_CHECKPOINT, sha256=sha256)
         rows = read_rows(folder / TRAINING_ROWS)
         generator = CodeGenerator(
             checkpoint.model,
             checkpoint.tokenizer,
             RetrievalIndex(rows),
-            model_id=current.run_id,
+            model_id=run_id,
             similarity_floor=self._similarity_floor,
         )
         info = LoadedModel(
-            model_id=current.run_id,
-            sha256=current.sha256,
+            model_id=run_id,
+            sha256=sha256,
             parameters=checkpoint.model.parameter_count,
             hyperparameters=asdict(checkpoint.model.config),
             validation_loss=checkpoint.training.get("best_validation_loss"),

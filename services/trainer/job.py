@@ -16,7 +16,7 @@ from tinygpt.contracts.runs import Promotion, RunMetrics, RunRecord, RunState
 from tinygpt.data.examples import split_rows
 from tinygpt.data.rows import read_rows
 from tinygpt.durable import sha256_of, write_whole
-from tinygpt.model.checkpoint import load_checkpoint
+from tinygpt.model.checkpoint import Checkpoint, load_checkpoint
 from tinygpt.runtime.lease import Lease
 from tinygpt.runtime.logging import configure_logging
 from tinygpt.runtime.queue import connect, redis_errors, training_queue
@@ -72,7 +72,12 @@ class _Job:
         rows = read_rows(self.volume.dataset(self.record.dataset_id) / "rows.jsonl")
         config = config_from_request(self.record.request, threads=self.settings.trainer_threads)
         result = train(config, rows, [reporter], folder=self.folder)
-        match reporter.stop_cause if result.reason is StopReason.STOP_REQUESTED else None:
+        if result.reason is not StopReason.STOP_REQUESTED:
+            best = load_checkpoint(result.best)
+            held_out = split_rows(rows, config.held_out_share).held_out
+            mode = self.record.request.promote
+            promotion = judge(self.volume, self.lease.run_id, best, held_out, mode, reporter.poll)
+        match reporter.stop_cause:
             case StopCause.CANCELLED:
                 self.runs.finish(self.lease, RunState.CANCELLED)
                 log.info("run cancelled")
@@ -80,15 +85,10 @@ class _Job:
                 self.runs.give_back(self.lease)
                 log.info("run given back to the queue; it goes on from here later")
             case None:
-                self._succeed(result, config.held_out_share, reporter)
+                self._succeed(result, best, promotion)
 
-    def _succeed(self, result: TrainResult, held_out_share: float, reporter: RunReporter) -> None:
+    def _succeed(self, result: TrainResult, best: Checkpoint, promotion: Promotion) -> None:
         assert result.metrics is not None, "a run that ends by itself has been evaluated"
-        best = load_checkpoint(result.best)
-        held_out = split_rows(read_rows(self.volume.dataset(self.record.dataset_id) / "rows.jsonl"), held_out_share)
-        promotion = judge(
-            self.volume, self.lease.run_id, best, held_out.held_out, self.record.request.promote, reporter.poll
-        )
         self.lease.verify()
         self.volume.write_manifest(self._manifest(result.metrics, asdict(best.model.config), promotion))
         if promotion.promoted:

@@ -1,4 +1,4 @@
-"""`tinygpt`: check data, train, generate. Works with no service running."""
+"""`tinygpt`: check and build data, train, generate, evaluate. Works with no service running."""
 
 import typer
 

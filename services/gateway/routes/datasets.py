@@ -55,7 +55,7 @@ async def upload(
     with storage_errors(incoming / name):
         incoming.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=incoming, prefix=".upload-") as folder:
-            path = Path(folder) / f"{name}.{format}"
+            path = Path(folder) / f"rows.{format}"
             with path.open("wb") as file:
                 async for chunk in request.stream():
                     await run_in_threadpool(file.write, chunk)

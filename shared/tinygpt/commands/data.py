@@ -1,4 +1,4 @@
-"""`tinygpt data check`: everything that is wrong with a file of rows, and what it holds."""
+"""`tinygpt data check`: everything that is wrong with a file of rows. `tinygpt data build`: the bundled dataset."""
 
 from pathlib import Path
 from typing import Annotated

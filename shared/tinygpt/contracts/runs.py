@@ -145,6 +145,6 @@ class RunEvent(BaseModel):
     """One line of `events.jsonl` and one server-sent event. `id` orders the events of a run."""
 
     id: str = ""
-    type: Literal["state", "progress", "evaluation", "promotion"]
+    type: Literal["state", "progress", "evaluation"]
     at: float = Field(description="Seconds since the epoch.")
     data: dict[str, Any]

@@ -13,6 +13,7 @@ from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.durable import open_whole
 
 Format = Literal["jsonl", "csv", "sqlite"]
+_LONGEST_SQLITE_VALUE = 1_000_000
 REQUIRED_KEYS = ("prompt", "code")
 _SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -137,6 +138,9 @@ def _scan_sqlite(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
         raise FileNotFoundError(2, "no such file")
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     connection.row_factory = sqlite3.Row
+    # A schema comes from the file's author: it may not call functions of its own, nor make giants out of a small file.
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_SQLITE_VALUE)
+    connection.execute("PRAGMA trusted_schema = OFF")
     try:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         if not tables:

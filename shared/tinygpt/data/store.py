@@ -11,7 +11,7 @@ from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.contracts.runs import BundledDataset
 from tinygpt.data.rows import Format, Row, scan_rows, write_rows
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH, token_length, validate
-from tinygpt.durable import sha256_of, storage_errors, write_whole
+from tinygpt.durable import sha256_of, storage_errors, sync_folder, write_whole
 
 
 def bundled_rows(dataset: BundledDataset) -> Path:
@@ -33,7 +33,8 @@ def store_dataset(
     context_length: int = DEFAULT_CONTEXT_LENGTH,
     skip_bad_rows: bool = False,
 ) -> DatasetCard:
-    """Validate `source` and keep its good rows under `datasets`; the same rows again give the card already stored.
+    """Validate `source` and keep its good rows under `datasets`; the same rows again give the card already stored,
+    with the report of this `source`.
 
     Raises:
         InvalidDataset: a row is bad and `skip_bad_rows` is off, or none is good. `extra["report"]` has the report.
@@ -62,10 +63,12 @@ def store_dataset(
             staging.chmod(0o755)
             try:
                 staging.rename(target)
+                sync_folder(datasets)
             except OSError:
                 if not (target / "card.json").exists():
                     raise
-        return DatasetCard.model_validate_json((target / "card.json").read_bytes())
+        stored = DatasetCard.model_validate_json((target / "card.json").read_bytes())
+        return stored.model_copy(update={"report": report})
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -7,6 +7,7 @@ Several gateways and trainers share one Redis: whatever decides and then writes 
 
 import contextlib
 import json
+import math
 import secrets
 import time
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ _EVENTS_A_READ = 1000
 _EVENTS_KEPT_SECONDS = 7 * 24 * 3600
 _LOST_JOB_SECONDS = 10.0
 _ASK_AGAIN_SECONDS = 0.2
+_GIVE_BACK_SECONDS = 1.0
+"""Who was told to yield is soon killed: the lease lapses by itself if Redis is not there to be told."""
 MAX_ATTEMPTS = 5
 """A run whose worker was lost this often fails, so that a run which kills its worker does not do so for ever."""
 
@@ -198,14 +201,15 @@ class RunStore:
         """End the run that `lease` holds. Raises `LeaseLost` if it is another worker's by now."""
         outcome = {"metrics": metrics, "promotion": promotion, "error": error}
         fields = {name: value.model_dump(mode="json") for name, value in outcome.items() if value is not None}
-        self._move_or_lose(lease, state, ended_at=time.time(), **fields)
+        self._move_or_lose(lease, state, math.inf, ended_at=time.time(), **fields)
 
     def give_back(self, lease: Lease) -> None:
         """Return a run whose worker was told to yield; it goes on from `last.pt`. Raises `LeaseLost`.
 
         Its job is enqueued by the next `recover`: RQ still has this job under way and forgets it when it returns.
         """
-        self._move_or_lose(lease, RunState.QUEUED, attempt=self.get(lease.run_id).attempt - 1, enqueued_at=0)
+        attempt = self.get(lease.run_id).attempt - 1
+        self._move_or_lose(lease, RunState.QUEUED, _GIVE_BACK_SECONDS, attempt=attempt, enqueued_at=0)
 
     def cancel_requested(self, run_id: str) -> bool:
         return bool(self._redis.hget(_run_key(run_id), "cancel_requested") == "true")
@@ -288,14 +292,15 @@ class RunStore:
             self._redis.expire(_events_key(run_id), _EVENTS_KEPT_SECONDS)
         return moved
 
-    def _move_or_lose(self, lease: Lease, to: RunState, **fields: Any) -> None:
-        """Redis may be away for a moment: it is asked again for as long as the lease may be held."""
+    def _move_or_lose(self, lease: Lease, to: RunState, patience: float, **fields: Any) -> None:
+        """Redis may be away for a moment: it is asked again for `patience` seconds, while the lease may be held."""
+        deadline = time.monotonic() + patience
         while True:
             try:
                 with redis_errors():
                     moved = self._move(lease.run_id, to, token=str(lease.token), **fields)
             except RedisUnavailable:
-                if not lease.may_be_held:
+                if not lease.may_be_held or time.monotonic() > deadline:
                     raise
                 time.sleep(_ASK_AGAIN_SECONDS)
             else:

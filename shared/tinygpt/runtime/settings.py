@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field(default="console", description="For a person, or for a collector.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     lease_seconds: float = Field(
-        default=15.0, ge=1, le=600, description="A worker silent for this long has lost its run."
+        default=30.0, ge=1, le=600, description="A worker silent for this many seconds has lost its run."
     )
 
     @field_validator("redis_url")

@@ -29,6 +29,8 @@ from tinygpt.training.precision import autocast
 from tinygpt.training.schedule import budget_used, learning_rate_scale
 
 _RECENT_STEPS = 50
+_SAVE_EVERY_SECONDS = 60.0
+"""At most this much of a run is lost with its process."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class _Run:
         if (folder / LAST_CHECKPOINT).exists():
             self._resume(folder / LAST_CHECKPOINT)
         write_rows(folder / TRAINING_ROWS, split.training)
-        self.started_at = time.monotonic()
+        self.started_at = self.saved_at = time.monotonic()
 
     # -- the loop
 
@@ -115,6 +117,8 @@ class _Run:
             self._poll()
             if budget_used(self.config, self.step, self.elapsed) >= self._next_evaluation:
                 self._evaluate()
+            elif time.monotonic() - self.saved_at >= _SAVE_EVERY_SECONDS:
+                self._save(LAST_CHECKPOINT)
         if reason is not StopReason.STOP_REQUESTED and self.evaluations_done == 0:
             self._evaluate()
         self._save(LAST_CHECKPOINT)
@@ -232,6 +236,8 @@ class _Run:
         }
         resume = self._resume_state() if name == LAST_CHECKPOINT else {}
         save_checkpoint(Checkpoint(self.model, self.tokenizer, training, resume), self.folder / name)
+        if name == LAST_CHECKPOINT:
+            self.saved_at = time.monotonic()
 
     def _settings(self) -> dict[str, Any]:
         """What a run that goes on from here must share: all but the threads, which are the machine's."""
