@@ -1,5 +1,6 @@
 """One training job, as the work horse runs it: take the run, train, judge, promote, record how it ended."""
 
+import contextlib
 import signal
 import time
 from dataclasses import asdict
@@ -9,8 +10,10 @@ import structlog
 
 from services.trainer.promotion import judge
 from services.trainer.reporter import RunReporter, StopCause
+from services.trainer.scoring import ScoringStopped, rows_to_score, score
 from services.trainer.settings import TrainerSettings
 from tinygpt.contracts.errors import LeaseLost, RedisUnavailable, TinyGPTError
+from tinygpt.contracts.evaluation import EvaluationSummary
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS, FileEntry, Manifest
 from tinygpt.contracts.runs import Promotion, RunMetrics, RunRecord, RunState
 from tinygpt.data.examples import split_rows
@@ -74,9 +77,12 @@ class _Job:
         result = train(config, rows, [reporter], folder=self.folder)
         if result.reason is not StopReason.STOP_REQUESTED:
             best = load_checkpoint(result.best)
-            held_out = split_rows(rows, config.held_out_share).held_out
+            split = split_rows(rows, config.held_out_share)
             mode = self.record.request.promote
-            promotion = judge(self.volume, self.lease.run_id, best, held_out, mode, reporter.poll)
+            promotion = judge(self.volume, self.lease.run_id, best, split.held_out, mode, reporter.poll)
+            with contextlib.suppress(ScoringStopped):
+                unseen = rows_to_score(self.record.request, split)
+                evaluation = score(best, split.training, unseen, reporter.poll)
         match reporter.stop_cause:
             case StopCause.CANCELLED:
                 self.runs.finish(self.lease, RunState.CANCELLED)
@@ -85,18 +91,26 @@ class _Job:
                 self.runs.give_back(self.lease)
                 log.info("run given back to the queue; it goes on from here later")
             case None:
-                self._succeed(result, best, promotion)
+                self._succeed(result, best, promotion, evaluation)
 
-    def _succeed(self, result: TrainResult, best: Checkpoint, promotion: Promotion) -> None:
+    def _succeed(
+        self, result: TrainResult, best: Checkpoint, promotion: Promotion, evaluation: EvaluationSummary | None
+    ) -> None:
         assert result.metrics is not None, "a run that ends by itself has been evaluated"
         self.lease.verify()
-        self.volume.write_manifest(self._manifest(result.metrics, asdict(best.model.config), promotion))
+        self.volume.write_manifest(self._manifest(result.metrics, asdict(best.model.config), promotion, evaluation))
         if promotion.promoted:
             self.volume.promote(self.lease.run_id)
         self.runs.finish(self.lease, RunState.SUCCEEDED, metrics=result.metrics, promotion=promotion)
         log.info("run succeeded", promoted=promotion.promoted, reason=promotion.reason, **result.metrics.model_dump())
 
-    def _manifest(self, metrics: RunMetrics, hyperparameters: dict[str, object], promotion: Promotion) -> Manifest:
+    def _manifest(
+        self,
+        metrics: RunMetrics,
+        hyperparameters: dict[str, object],
+        promotion: Promotion,
+        evaluation: EvaluationSummary | None,
+    ) -> Manifest:
         return Manifest(
             run_id=self.lease.run_id,
             dataset_id=self.record.dataset_id,
@@ -105,6 +119,7 @@ class _Job:
             metrics=metrics,
             hyperparameters=hyperparameters,
             promotion=promotion,
+            evaluation=evaluation,
         )
 
 

@@ -21,7 +21,7 @@ from tests.services.conftest import ROWS, StoreModel
 from tinygpt.contracts.errors import LeaseLost
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS
 from tinygpt.contracts.runs import Promotion, RunRecord, RunState, TrainRequest
-from tinygpt.data.rows import write_rows
+from tinygpt.data.rows import Row, write_rows
 from tinygpt.data.store import store_dataset
 from tinygpt.durable import sha256_of
 from tinygpt.model.checkpoint import load_checkpoint
@@ -97,6 +97,26 @@ def trained(runs: RunStore, run_id: str) -> RunRecord:
 
 
 # -- success
+
+
+def test_rows_with_a_check_are_judged_and_the_manifest_says_how_well(
+    runs: RunStore, new_run: NewRun, volume: Volume, tmp_path: Path
+) -> None:
+    rows = [Row(row.prompt, row.code, {"check": f"assert code == {row.code!r}"}) for row in ROWS]
+    write_rows(tmp_path / "checked.jsonl", rows)
+    dataset_id = store_dataset(volume.datasets, tmp_path / "checked.jsonl", name="checked").dataset_id
+    record, _ = runs.create(TrainRequest.model_validate(SHORT), dataset_id)
+    assert trained(runs, record.run_id).state is RunState.SUCCEEDED
+    evaluation = volume.manifest(record.run_id).evaluation
+    assert evaluation is not None
+    assert evaluation.rows >= 1
+    assert evaluation.model_pass_at_1 <= evaluation.parse_rate <= 1
+
+
+def test_rows_without_a_check_are_not_judged(runs: RunStore, new_run: NewRun, volume: Volume) -> None:
+    run_id = new_run()
+    trained(runs, run_id)
+    assert volume.manifest(run_id).evaluation is None
 
 
 def test_a_run_that_succeeds_leaves_its_files_and_its_metrics(runs: RunStore, new_run: NewRun, volume: Volume) -> None:

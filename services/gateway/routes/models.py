@@ -19,6 +19,7 @@ def newest(gateway: GatewayDep) -> ModelList:
             created_at=manifest.created_at,
             dataset_id=manifest.dataset_id,
             metrics=manifest.metrics,
+            evaluation=manifest.evaluation,
             hyperparameters=manifest.hyperparameters,
         )
         for manifest in gateway.volume.manifests()

@@ -11,9 +11,8 @@ from rich.progress import Progress as ProgressBar
 from tinygpt.commands.failures import EXIT_INTERRUPTED, one_sentence
 from tinygpt.contracts.errors import InvalidCheckpoint, InvalidDataset
 from tinygpt.contracts.models import BEST_CHECKPOINT, TRAINING_ROWS
-from tinygpt.data.bundle import HELD_OUT_FILE
 from tinygpt.data.rows import Row, read_rows
-from tinygpt.data.store import bundled_rows
+from tinygpt.data.store import held_out_rows
 from tinygpt.durable import open_whole
 from tinygpt.evaluation.sandbox import WHAT_THIS_IS_NOT
 
@@ -40,7 +39,7 @@ def evaluate(
     try:
         with one_sentence():
             checkpoint_path = _checkpoint_path(model)
-            chosen = _chosen(read_rows(data or bundled_rows("bundled").with_name(HELD_OUT_FILE)), split, limit)
+            chosen = _chosen(read_rows(data or held_out_rows()), split, limit)
             for path in filter(None, (json, html)):
                 _require_a_file(path)
             from tinygpt.evaluation.evaluate import EvaluationProgress

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from tinygpt.contracts.evaluation import EvaluationSummary
 from tinygpt.contracts.runs import Promotion, RunMetrics
 
 BEST_CHECKPOINT = "best.pt"
@@ -36,6 +37,9 @@ class Manifest(BaseModel):
     metrics: RunMetrics
     hyperparameters: dict[str, Any]
     promotion: Promotion | None = None
+    evaluation: EvaluationSummary | None = Field(
+        default=None, description="On a sample of held-out rows with a `check`; none where no row has one."
+    )
 
 
 class ModelInfo(BaseModel):
@@ -46,6 +50,7 @@ class ModelInfo(BaseModel):
     created_at: float
     dataset_id: str
     metrics: RunMetrics
+    evaluation: EvaluationSummary | None
     hyperparameters: dict[str, Any]
 
 

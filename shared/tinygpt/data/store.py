@@ -16,12 +16,20 @@ from tinygpt.durable import sha256_of, storage_errors, sync_folder, write_whole
 
 def bundled_rows(dataset: BundledDataset) -> Path:
     """A dataset that comes with the project: in the checkout's `data/`, or beside the installed package."""
+    return _bundled_file({"bundled": "train.jsonl", "curated": "curated.jsonl"}[dataset])
+
+
+def held_out_rows() -> Path:
+    """What a model trained on the bundled dataset is tested with."""
+    return _bundled_file("held_out.jsonl")
+
+
+def _bundled_file(name: str) -> Path:
     package = Path(__file__).resolve().parents[1]
-    file = {"bundled": "train.jsonl", "curated": "curated.jsonl"}[dataset]
-    for candidate in (package.parents[1] / "data" / file, package / "bundled" / file):
+    for candidate in (package.parents[1] / "data" / name, package / "bundled" / name):
         if candidate.exists():
             return candidate
-    raise InvalidDataset(f"The dataset {dataset!r}, data/{file}, is missing from this installation.")
+    raise InvalidDataset(f"data/{name} is missing from this installation.")
 
 
 def store_dataset(
