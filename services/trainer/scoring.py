@@ -25,7 +25,7 @@ class ScoringStopped(Exception):
 
 
 def rows_to_score(request: TrainRequest, split: Split) -> Sequence[Row]:
-    """Rows that the run did not learn from. The bundled dataset brings its own: unseen values, wordings, compositions."""
+    """Rows that the run did not learn from. The bundled dataset brings its own, held out by more than the prompt."""
     if request.dataset == DEFAULT_DATASET:
         return read_rows(held_out_rows())
     return split.held_out

@@ -69,7 +69,7 @@ NewRun = Callable[..., str]
 @pytest.fixture
 def new_run(runs: RunStore, dataset: str) -> NewRun:
     def create(**request: Any) -> str:
-        record, _ = runs.create(TrainRequest.model_validate(SHORT | request), dataset)
+        record, _ = runs.create(TrainRequest.model_validate(SHORT | {"dataset": dataset} | request), dataset)
         return record.run_id
 
     return create
@@ -105,7 +105,7 @@ def test_rows_with_a_check_are_judged_and_the_manifest_says_how_well(
     rows = [Row(row.prompt, row.code, {"check": f"assert code == {row.code!r}"}) for row in ROWS]
     write_rows(tmp_path / "checked.jsonl", rows)
     dataset_id = store_dataset(volume.datasets, tmp_path / "checked.jsonl", name="checked").dataset_id
-    record, _ = runs.create(TrainRequest.model_validate(SHORT), dataset_id)
+    record, _ = runs.create(TrainRequest.model_validate(SHORT | {"dataset": dataset_id}), dataset_id)
     assert trained(runs, record.run_id).state is RunState.SUCCEEDED
     evaluation = volume.manifest(record.run_id).evaluation
     assert evaluation is not None

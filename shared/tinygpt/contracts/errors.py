@@ -24,6 +24,7 @@ TinyGPTError                       500 internal_error
 ├── StorageFull                    507 storage_full
 ├── InvalidCheckpoint              500 invalid_checkpoint
 ├── TrainingFailed                 500 training_failed
+├── SandboxUnavailable             500 sandbox_unavailable
 └── LeaseLost                      500 lease_lost
 """
 
@@ -204,6 +205,12 @@ class InvalidCheckpoint(TinyGPTError):
 
 class TrainingFailed(TinyGPTError):
     code = "training_failed"
+
+
+class SandboxUnavailable(TinyGPTError):
+    """This machine can't run generated code apart."""
+
+    code = "sandbox_unavailable"
 
 
 class LeaseLost(TinyGPTError):

@@ -33,7 +33,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tinygpt.contracts.errors import TinyGPTError
+from tinygpt.contracts.errors import SandboxUnavailable
 from tinygpt.evaluation.limits import Limits
 from tinygpt.evaluation.modules import modules_to_load
 
@@ -55,12 +55,6 @@ serve(**json.loads(sys.argv[1]))
 """
 _START_SECONDS = 60.0
 _GRACE_SECONDS = 30.0
-
-
-class SandboxUnavailable(TinyGPTError):
-    """This machine can't run code apart."""
-
-    code = "sandbox_unavailable"
 
 
 @dataclass(frozen=True)
