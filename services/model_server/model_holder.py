@@ -1,5 +1,6 @@
 """The model in memory: loaded in the background, replaced when another is promoted, never lost to a bad file."""
 
+import contextlib
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -91,12 +92,16 @@ class ModelHolder:
         except TinyGPTError as error:
             self._note_problem(error.message)
             if self._held is None and current.previous is not None:
-                best = self._volume.manifest(current.previous).files[BEST_CHECKPOINT]
-                self._held = self._load(current.previous, best.sha256)
-                log.info("the model before it is served instead", model_id=current.previous)
+                self._fall_back_to(current.previous)
         else:
             self.problem = None
             log.info("model loaded", model_id=current.run_id, parameters=self._held.info.parameters)
+
+    def _fall_back_to(self, run_id: str) -> None:
+        """Serve the model before; where that can't be loaded either, what is wrong with the newer one stands."""
+        with contextlib.suppress(TinyGPTError):
+            self._held = self._load(run_id, self._volume.manifest(run_id).files[BEST_CHECKPOINT].sha256)
+            log.info("the model before it is served instead", model_id=run_id)
 
     def _load(self, run_id: str, sha256: str) -> Held:
         folder = self._volume.run(run_id)

@@ -170,6 +170,18 @@ def test_a_request_under_way_finishes_on_the_model_it_began_with(
     assert answers[0].json()["model_id"] == "r-1"
 
 
+def test_a_server_that_starts_on_a_bad_checkpoint_serves_the_model_before(
+    server: Server, volume: Volume, store_model: StoreModel
+) -> None:
+    promoted(volume, store_model, "r-1")
+    promoted(volume, store_model, "r-2")
+    (volume.run("r-2") / BEST_CHECKPOINT).write_bytes(b"cut off")
+
+    client = server()
+    wait_for_model(client, "r-1")
+    assert "best.pt" in (health(client).reason or "")
+
+
 @pytest.mark.parametrize("damage", ["cut", "altered", "missing"])
 def test_a_bad_checkpoint_leaves_the_old_model_serving_and_shows(
     server: Server, volume: Volume, store_model: StoreModel, damage: str

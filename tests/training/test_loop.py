@@ -448,3 +448,18 @@ def test_every_callback_is_told_and_any_one_may_stop_the_run(tmp_path: Path) -> 
     assert result.reason is StopReason.STOP_REQUESTED
     assert [len(witness.steps) for witness in witnesses] == [4, 4]
     assert load_checkpoint(tmp_path / "last.pt").training["step"] == 4
+
+
+def test_a_run_whose_process_dies_between_evaluations_goes_on_from_its_last_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dies(Callback):
+        def on_step(self, progress: Progress) -> None:
+            if progress.step == 7:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_SAVE_EVERY_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(CONFIG, evaluations=1), ROWS, [Dies()], folder=tmp_path)
+
+    assert load_checkpoint(tmp_path / "last.pt").training["step"] == 6
