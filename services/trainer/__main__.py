@@ -14,6 +14,7 @@ from tinygpt.runtime.logging import configure_logging
 from tinygpt.runtime.queue import connect, redis_errors, training_queue
 from tinygpt.runtime.runs import RunStore
 from tinygpt.runtime.settings import load_settings
+from tinygpt.training.tracking import check_installed
 
 log = structlog.get_logger()
 
@@ -25,6 +26,7 @@ def main() -> None:
     configure_logging("trainer", format=settings.log_format, level=settings.log_level)
     queue = training_queue(connect(settings, decode_responses=False))
     try:
+        check_installed(settings.trainer_track)
         with storage_errors(settings.home):
             (settings.home / "runs").mkdir(parents=True, exist_ok=True)
         _wait_for_redis(settings)

@@ -3,7 +3,9 @@
 import contextlib
 import signal
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import structlog
@@ -16,8 +18,8 @@ from tinygpt.contracts.errors import LeaseLost, RedisUnavailable, TinyGPTError
 from tinygpt.contracts.evaluation import EvaluationSummary
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS, FileEntry, Manifest
 from tinygpt.contracts.runs import Promotion, RunMetrics, RunRecord, RunState
-from tinygpt.data.examples import split_rows
-from tinygpt.data.rows import read_rows
+from tinygpt.data.examples import Split
+from tinygpt.data.rows import Row, stream_rows
 from tinygpt.durable import sha256_of, write_whole
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint
 from tinygpt.runtime.lease import Lease
@@ -28,7 +30,8 @@ from tinygpt.runtime.settings import load_settings
 from tinygpt.runtime.volume import Volume
 from tinygpt.training.callbacks import StopReason
 from tinygpt.training.config import config_from_request
-from tinygpt.training.loop import TrainResult, train
+from tinygpt.training.loop import HELD_OUT_ROWS_SCORED, TrainResult, store_for, train
+from tinygpt.training.tracking import trackers
 
 log = structlog.get_logger()
 
@@ -72,12 +75,23 @@ class _Job:
         write_whole(self.folder / "request.json", self.record.model_dump_json(indent=2))
         reporter = RunReporter(self.runs, self.lease, self.folder / "events.jsonl")
         signal.signal(signal.SIGTERM, lambda _signal, _frame: reporter.tell_to_yield())
-        rows = read_rows(self.volume.dataset(self.record.dataset_id) / "rows.jsonl")
         config = config_from_request(self.record.request, threads=self.settings.trainer_threads)
-        result = train(config, rows, [reporter], folder=self.folder)
+        dataset = self.volume.dataset(self.record.dataset_id)
+        store = store_for(
+            config,
+            dataset / "rows.jsonl",
+            dataset / "tokens",
+            source_hash=self.record.dataset_id,
+            poll=reporter.poll,
+        )
+        with trackers(self.folder, config, self.settings.trainer_track) as tracking:
+            result = train(config, store, [reporter, *tracking], folder=self.folder)
         if result.reason is not StopReason.STOP_REQUESTED:
             best = load_checkpoint(result.best)
-            split = split_rows(rows, config.held_out_share)
+            split = Split(
+                training=list(_polling(stream_rows(store.training_rows), reporter)),
+                held_out=list(islice(stream_rows(store.held_out_rows), HELD_OUT_ROWS_SCORED)),
+            )
             mode = self.record.request.promote
             promotion = judge(self.volume, self.lease.run_id, best, split.held_out, mode, reporter.poll)
             with contextlib.suppress(ScoringStopped):
@@ -121,6 +135,13 @@ class _Job:
             promotion=promotion,
             evaluation=evaluation,
         )
+
+
+def _polling(rows: Iterable[Row], reporter: RunReporter) -> Iterator[Row]:
+    """The rows, with the lease kept while they are read."""
+    for row in rows:
+        reporter.poll()
+        yield row
 
 
 def _entry(path: Path) -> FileEntry:

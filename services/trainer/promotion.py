@@ -1,6 +1,5 @@
 """Whether a new model is served: the challenger against the model served now, on the challenger's held-out rows."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -11,7 +10,6 @@ from tinygpt.contracts.models import BEST_CHECKPOINT, CurrentModel
 from tinygpt.contracts.runs import Promotion
 from tinygpt.data.examples import encode_examples
 from tinygpt.data.rows import Row
-from tinygpt.data.validation import token_length
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint
 from tinygpt.runtime.volume import Volume
 from tinygpt.training.loss import bits_per_character, validation_loss
@@ -42,8 +40,7 @@ def judge(
     served = _loaded(volume, current)
     if served is None:
         return Promotion(promoted=True, reason="no other model is served")
-    context = min(challenger.model.config.context_length, served.model.config.context_length)
-    rows = [row for row in held_out if token_length(row) <= context]
+    rows = [row for row in held_out if _fits(row, challenger) and _fits(row, served)]
     if not rows:
         return Promotion(promoted=True, reason="no held-out row fits the context of the model served now")
     new, old = (_score(checkpoint, rows, poll) for checkpoint in (challenger, served))
@@ -66,6 +63,11 @@ def _loaded(volume: Volume, current: CurrentModel | None) -> Checkpoint | None:
         return None
 
 
+def _fits(row: Row, checkpoint: Checkpoint) -> bool:
+    tokens, _ = checkpoint.tokenizer.encode_supervised(row.prompt, row.code)
+    return len(tokens) <= checkpoint.model.config.context_length
+
+
 def _score(checkpoint: Checkpoint, rows: Sequence[Row], poll: Callable[[], object]) -> float:
     examples = encode_examples(rows, checkpoint.tokenizer, checkpoint.model.config.context_length)
-    return bits_per_character(validation_loss(checkpoint.model, examples, contextlib.nullcontext, poll))
+    return bits_per_character(validation_loss(checkpoint.model, examples, poll))

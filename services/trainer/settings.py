@@ -1,10 +1,13 @@
 """What the trainer reads from the environment, beside what every service reads."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from tinygpt.runtime.settings import Settings
+from tinygpt.training.tracking import TrackerName
 
 
 class TrainerSettings(Settings):
@@ -12,3 +15,16 @@ class TrainerSettings(Settings):
     trainer_alive_file: Path = Field(
         default=Path("/tmp/tinygpt-trainer-alive"), description="Touched while the worker turns; its health check."
     )
+    trainer_track: Annotated[tuple[TrackerName, ...], NoDecode] = Field(
+        default=(), description="Track runs with these beside TensorBoard: `wandb`, `mlflow`, with commas between."
+    )
+
+    @field_validator("trainer_track", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        if not set(names) <= set(TrackerName):
+            raise ValueError(f"give any of {', '.join(TrackerName)}, with commas between")
+        return names

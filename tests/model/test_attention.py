@@ -22,7 +22,7 @@ def causal(time: int) -> Tensor:
 
 
 def test_the_first_position_attends_to_itself_alone_and_the_next_weighs_both() -> None:
-    q = torch.tensor([[1.0, 0.0], [2.0, 0.0]]).view(1, 1, 2, 2)
+    q = torch.tensor([[1.0, 0.0], [2.0, 0.0]]).view(1, 1, 2, 2) / 2**0.5
     k = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 1, 2, 2)
     v = torch.tensor([[10.0, 0.0], [0.0, 10.0]]).view(1, 1, 2, 2)
 

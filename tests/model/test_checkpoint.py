@@ -11,6 +11,7 @@ import torch
 
 from tests.full_disk import full_disk
 from tinygpt.contracts.errors import InvalidCheckpoint, StorageFull
+from tinygpt.data.byte_pair import BytePairTokenizer
 from tinygpt.data.tokenizer import CharacterTokenizer
 from tinygpt.durable import sha256_of
 from tinygpt.model.checkpoint import FORMAT, VERSION, Checkpoint, load_checkpoint, save_checkpoint
@@ -65,6 +66,14 @@ def test_the_model_is_rebuilt_from_the_file_alone_with_identical_logits(tmp_path
     assert (loaded.model.head.weight is loaded.model.token_embedding.weight) is tie_weights
     assert loaded.tokenizer == TOKENIZER
     assert (loaded.training, loaded.resume) == (saved.training, saved.resume)
+
+
+def test_a_byte_pair_tokenizer_is_rebuilt_from_the_file_alone(tmp_path: Path) -> None:
+    tokenizer = BytePairTokenizer.from_corpus(["return größe"] * 2)
+    model = TinyGPT(ModelConfig(**{**asdict(CONFIG), "vocab_size": tokenizer.vocab_size}))
+    save_checkpoint(Checkpoint(model, tokenizer), tmp_path / "best.pt")
+
+    assert load_checkpoint(tmp_path / "best.pt").tokenizer == tokenizer
 
 
 def test_the_content_of_a_checkpoint_is_accepted_when_nothing_is_wrong_with_it(tmp_path: Path) -> None:
@@ -152,6 +161,7 @@ def test_weights_of_another_shape_than_the_hyperparameters_are_refused(tmp_path:
         {"hyperparameters": {**asdict(CONFIG), "heads": 3}},
         {"hyperparameters": {**asdict(CONFIG), "width": None}},
         {"tokenizer": {"type": "bpe"}},
+        {"tokenizer": {"type": "byte_pair"}},
         {"tokenizer": None},
         {"state_dict": None},
         {"state_dict": {}},

@@ -152,6 +152,18 @@ def test_progress_reaches_the_stream_the_record_and_the_file(runs: RunStore, new
     assert [line["data"] for line in written] == [event.data for event in published]
 
 
+def test_a_second_run_on_the_same_dataset_finds_its_tokens(
+    runs: RunStore, new_run: NewRun, volume: Volume, dataset: str
+) -> None:
+    trained(runs, new_run())
+    tokens = volume.dataset(dataset) / "tokens"
+    before = {path: path.stat().st_mtime_ns for path in tokens.rglob("*")}
+    (volume.dataset(dataset) / "rows.jsonl").unlink()
+
+    assert trained(runs, new_run(seed=1)).state is RunState.SUCCEEDED
+    assert {path: path.stat().st_mtime_ns for path in tokens.rglob("*")} == before
+
+
 # -- promotion
 
 

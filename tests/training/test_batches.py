@@ -1,15 +1,28 @@
 """Batches: every row once an epoch, the same order for the same seed, from any step on."""
 
+from collections.abc import Iterator
 from itertools import islice
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.tokenizer import PAD
-from tinygpt.training.batches import collate, endless_batches, epoch_batches
+from tinygpt.training import batches as plan
+from tinygpt.training.batches import collate
 
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=150)
+
+
+def epoch_batches(lengths: list[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
+    found = plan.epoch_batches(np.array(lengths, np.int32), batch_size, seed=seed, epoch=epoch)
+    return [batch.tolist() for batch in found]
+
+
+def endless_batches(lengths: list[int], batch_size: int, *, seed: int, skip: int = 0) -> Iterator[list[int]]:
+    found = plan.endless_batches(np.array(lengths, np.int32), batch_size, seed=seed, skip=skip)
+    return (batch.tolist() for batch in found)
 
 
 @given(lengths, st.integers(1, 20), st.integers(0, 5), st.integers(0, 5))
@@ -19,6 +32,7 @@ def test_an_epoch_has_every_row_once_in_batches_of_at_most_the_size(
     batches = epoch_batches(lengths, batch_size, seed=seed, epoch=epoch)
 
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    assert sum(len(batch) < batch_size for batch in batches) <= 1
     assert all(1 <= len(batch) <= batch_size for batch in batches)
 
 
@@ -36,6 +50,19 @@ def test_the_order_follows_from_seed_and_epoch() -> None:
     assert epoch_batches(lengths, 8, seed=1, epoch=0) == first
     assert epoch_batches(lengths, 8, seed=2, epoch=0) != first
     assert epoch_batches(lengths, 8, seed=1, epoch=1) != first
+
+
+def test_the_order_is_the_same_on_every_machine_and_in_every_version() -> None:
+    assert epoch_batches([5, 1, 4, 2, 3, 6, 7], 3, seed=1, epoch=2) == [[6], [2, 0, 5], [1, 3, 4]]
+
+
+def test_rows_of_more_than_one_pool_are_sorted_within_their_pools_only() -> None:
+    lengths = list(range(1, 1025))
+    batches = epoch_batches(lengths, 8, seed=0, epoch=0)
+
+    assert all(batch == sorted(batch) for batch in batches)
+    assert all(batch[-1] - batch[0] < 200 for batch in batches)
+    assert any(batch[-1] - batch[0] > 8 for batch in batches)
 
 
 def test_rows_of_like_length_go_together_and_the_batches_come_in_no_order_of_length() -> None:

@@ -10,14 +10,15 @@ import torch
 from tests.full_disk import full_disk
 from tinygpt.contracts.errors import InvalidCheckpoint, LeaseLost, StorageFull, TrainingFailed
 from tinygpt.contracts.runs import Progress, RunMetrics
-from tinygpt.data.rows import Row, read_rows
+from tinygpt.data.examples import split_rows
+from tinygpt.data.rows import Row, read_rows, write_rows
 from tinygpt.durable import sha256_of
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.training import loop
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
-from tinygpt.training.loop import TrainResult, train
+from tinygpt.training.loop import TrainResult, store_for, train
 
 ROWS = [Row(f"add {i} to x", f"x + {i}") for i in range(60)]
 CONFIG = TrainConfig(
@@ -266,6 +267,28 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint_to_the_same_bits
     assert differences(state_of(tmp_path / "last.pt"), state_of(uninterrupted / "last.pt")) == []
 
 
+def test_a_run_on_a_store_goes_on_to_the_bits_of_a_run_on_its_rows(tmp_path: Path, uninterrupted: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    for stops in ([StopAfter(13)], []):
+        store = store_for(CONFIG, tmp_path / "rows.jsonl", tmp_path / "tokens")
+        train(CONFIG, store, stops, folder=tmp_path / "run")
+
+    for name in ("last.pt", "best.pt"):
+        assert differences(state_of(tmp_path / "run" / name), state_of(uninterrupted / name)) == []
+    training = tmp_path / "run" / "training_rows.jsonl"
+    assert read_rows(training) == read_rows(uninterrupted / "training_rows.jsonl") == split_rows(ROWS).training
+
+
+def test_an_evaluation_scores_no_more_rows_than_it_has_time_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "HELD_OUT_ROWS_SCORED", 2)
+
+    metrics = metrics_of(train(replace(CONFIG, max_steps=1), ROWS, folder=tmp_path))
+
+    assert (metrics.training_rows, metrics.validation_rows) == (54, 2)
+
+
 def test_patience_is_not_renewed_by_a_stop(tmp_path: Path) -> None:
     hopeless = replace(CONFIG, optimizer="adamw", learning_rate=1e-30, max_steps=100, evaluations=10, patience=2)
     train(hopeless, ROWS, [StopAfter(25)], folder=tmp_path)
@@ -400,6 +423,18 @@ def test_rows_that_are_all_too_long_is_one_clear_error(tmp_path: Path) -> None:
 
     one_sentence(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"held_out_share": 0.2}, {"model": replace(CONFIG.model, context_length=48)}, {"tokenizer": "byte_pair"}],
+    ids=["share", "context", "tokenizer"],
+)
+def test_a_store_that_was_prepared_for_another_configuration_is_refused(tmp_path: Path, other: dict[str, Any]) -> None:
+    store = store_for(CONFIG, ROWS, tmp_path / "tokens")
+
+    with pytest.raises(TrainingFailed, match="prepared for another"):
+        train(replace(CONFIG, **other), store, folder=tmp_path / "run")
 
 
 @pytest.mark.parametrize(

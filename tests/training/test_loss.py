@@ -1,6 +1,5 @@
 """The loss: on the code alone, the same however the rows are grouped."""
 
-import contextlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -95,7 +94,7 @@ def test_the_validation_loss_is_in_nats_per_character_of_code() -> None:
     gpt = model()
     torch.nn.init.zeros_(gpt.head.weight)  # every token is as likely as any other
 
-    loss = validation_loss(gpt, examples(), contextlib.nullcontext)
+    loss = validation_loss(gpt, examples())
 
     assert loss == pytest.approx(math.log(CONFIG.vocab_size), rel=1e-5)
     assert bits_per_character(loss) == pytest.approx(math.log2(CONFIG.vocab_size), rel=1e-5)
@@ -105,7 +104,7 @@ def test_the_validation_loss_weighs_characters_not_rows() -> None:
     gpt = model()
     total = sum(masked_loss(gpt, collate([example]))[0].item() for example in examples())
 
-    assert validation_loss(gpt, examples(), contextlib.nullcontext) == pytest.approx(
+    assert validation_loss(gpt, examples()) == pytest.approx(
         total / sum(len(row.code) + 1 for row in ROWS), rel=1e-5
     )
 
@@ -113,7 +112,7 @@ def test_the_validation_loss_weighs_characters_not_rows() -> None:
 def test_the_validation_loss_is_without_dropout_and_leaves_the_model_in_training() -> None:
     gpt = model(replace(CONFIG, dropout=0.5)).train()
 
-    losses = {validation_loss(gpt, examples(), contextlib.nullcontext) for _ in range(2)}
+    losses = {validation_loss(gpt, examples()) for _ in range(2)}
 
     assert len(losses) == 1
     assert gpt.training
@@ -122,6 +121,6 @@ def test_the_validation_loss_is_without_dropout_and_leaves_the_model_in_training
 def test_the_validation_loss_polls_between_batches() -> None:
     polls: list[None] = []
 
-    validation_loss(model(), examples() * 3, contextlib.nullcontext, lambda: polls.append(None))
+    validation_loss(model(), examples() * 3, lambda: polls.append(None))
 
     assert len(polls) == math.ceil(len(ROWS) * 3 / 32)

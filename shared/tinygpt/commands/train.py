@@ -1,6 +1,7 @@
 """`tinygpt train`: a run in this terminal, with a progress bar; Ctrl-C saves, the same command goes on."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,8 +13,9 @@ from rich.progress import Progress as ProgressBar
 
 from tinygpt.commands.failures import EXIT_INTERRUPTED, one_sentence
 from tinygpt.contracts.runs import Progress, TrainRequest
-from tinygpt.data.rows import read_rows
 from tinygpt.data.store import bundled_rows
+from tinygpt.data.tokenizer import TokenizerKind
+from tinygpt.training.tracking import TrackerName, trackers
 
 
 def train(
@@ -26,6 +28,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for best.pt and last.pt.")] = Path("var/cli"),
     preset: Annotated[Literal["quick-start", "default"], typer.Option()] = "quick-start",
     model: Annotated[Literal["tiny", "small"] | None, typer.Option(help="Size, instead of the preset's.")] = None,
+    tokenizer: Annotated[TokenizerKind, typer.Option(help="What a token is.")] = "characters",
     context_length: Annotated[int | None, typer.Option(help="Tokens, prompt and code together.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows in a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option()] = None,
@@ -33,10 +36,13 @@ def train(
     max_steps: Annotated[int | None, typer.Option()] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Time budget.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
+    track: Annotated[
+        list[TrackerName] | None, typer.Option(help="Track with this beside TensorBoard; may be given twice.")
+    ] = None,
 ) -> None:
     """Train a model on prompt/code rows. An interrupted run goes on with the same command."""
     with one_sentence():
-        rows = read_rows(file or bundled_rows("curated" if preset == "quick-start" else "bundled"))
+        source = file or bundled_rows("curated" if preset == "quick-start" else "bundled")
         try:
             request = TrainRequest(
                 preset=preset,
@@ -55,6 +61,7 @@ def train(
             raise typer.BadParameter(f"{problem['msg']}, not {problem['input']!r}", param_hint=option) from error
         from tinygpt.training.callbacks import Callback, StopReason
         from tinygpt.training.config import config_from_request
+        from tinygpt.training.loop import store_for
         from tinygpt.training.loop import train as train_model
 
         class OnTerminal(Callback):
@@ -81,11 +88,16 @@ def train(
             def poll(self) -> bool:
                 return self.interrupted
 
+        config = replace(config_from_request(request), tokenizer=tokenizer)
         console = Console(highlight=False, soft_wrap=True)
         columns = (TextColumn("{task.fields[what]}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar:
+        with (
+            trackers(out, config, track or ()) as tracking,
+            ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar,
+        ):
             task = bar.add_task("", what="starting", total=None)
-            result = train_model(config_from_request(request), rows, [OnTerminal()], folder=out)
+            store = store_for(config, source, out / "tokens")
+            result = train_model(config, store, [OnTerminal(), *tracking], folder=out)
     if result.metrics is None or result.reason is StopReason.STOP_REQUESTED:
         console.print(f"Stopped at step {result.steps:,}; the same command goes on from {out}/last.pt.")
         raise typer.Exit(EXIT_INTERRUPTED)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinygpt.data.rows import Row
-from tinygpt.data.tokenizer import CharacterTokenizer
+from tinygpt.data.tokenizer import Tokenizer
 
 IGNORED = -100
 """The label of a position that is not learned from: the prompt, and padding (the `ignore_index` of the loss)."""
+TOO_FEW_PROMPTS = "the data has fewer than two distinct prompts: one to learn from and one to test with"
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,22 @@ class Example:
     """Characters of code that the labels stand for, `<EOS>` counted as one: what a loss is divided by."""
 
 
-def encode_example(row: Row, tokenizer: CharacterTokenizer, context_length: int) -> Example | None:
+def example_of(tokens: list[int], code_start: int, code_characters: int) -> Example:
+    """The example that a row's tokens make, of which those from `code_start` on are learned."""
+    labels = [IGNORED] * (code_start - 1) + tokens[code_start:]
+    return Example(ids=tokens[:-1], labels=labels, code_characters=code_characters)
+
+
+def encode_example(row: Row, tokenizer: Tokenizer, context_length: int) -> Example | None:
     """The row as inputs and labels of at most `context_length`; None where the cut leaves nothing to learn."""
     tokens, code_start = tokenizer.encode_supervised(row.prompt, row.code)
     tokens = tokens[: context_length + 1]
-    learned = len(tokens) - code_start
-    if learned <= 0:
+    if len(tokens) <= code_start:
         return None
-    ids = tokens[:-1]
-    labels = [IGNORED] * (code_start - 1) + tokens[code_start:]
-    return Example(ids=ids, labels=labels, code_characters=learned)
+    return example_of(tokens, code_start, tokenizer.character_count(tokens[code_start:]))
 
 
-def encode_examples(rows: Sequence[Row], tokenizer: CharacterTokenizer, context_length: int) -> list[Example]:
+def encode_examples(rows: Sequence[Row], tokenizer: Tokenizer, context_length: int) -> list[Example]:
     """Every row that has something to learn within the context."""
     encoded = (encode_example(row, tokenizer, context_length) for row in rows)
     return [example for example in encoded if example is not None]
@@ -50,29 +54,36 @@ def split_rows(rows: Sequence[Row], held_out_share: float = 0.1) -> Split:
     """Hold out whole prompts by a hash of the prompt, so that no prompt is on both sides.
 
     A prompt's side does not depend on the order of the rows. Exact repetitions count once. The held-out side is the
-    smallest set of lowest hashes with at least `held_out_share` of the rows. Raises `ValueError` for fewer than two
+    smallest set of lowest hashes with at least `held_out_share` of the rows, in the order of those hashes: its first
+    rows are a random sample. The training side is in the order of `rows`. Raises `ValueError` for fewer than two
     distinct prompts.
     """
     by_prompt: dict[str, dict[str, Row]] = {}
+    distinct: list[Row] = []
     for row in rows:
-        by_prompt.setdefault(_normalise(row.prompt), {}).setdefault(row.code, row)
+        group = by_prompt.setdefault(normalise(row.prompt), {})
+        if row.code not in group:
+            group[row.code] = row
+            distinct.append(row)
     if len(by_prompt) < 2:
-        raise ValueError("the data has fewer than two distinct prompts: one to learn from and one to test with")
-    wanted = math.ceil(held_out_share * sum(map(len, by_prompt.values())))
+        raise ValueError(TOO_FEW_PROMPTS)
+    wanted = math.ceil(held_out_share * len(distinct))
     held_out: list[Row] = []
     held_out_prompts: set[str] = set()
-    for prompt in sorted(by_prompt, key=_hash)[:-1]:
+    for prompt in sorted(by_prompt, key=prompt_hash)[:-1]:
         if len(held_out) >= wanted:
             break
         held_out += by_prompt[prompt].values()
         held_out_prompts.add(prompt)
-    training = [row for prompt, group in by_prompt.items() if prompt not in held_out_prompts for row in group.values()]
+    training = [row for row in distinct if normalise(row.prompt) not in held_out_prompts]
     return Split(training=training, held_out=held_out)
 
 
-def _normalise(prompt: str) -> str:
+def normalise(prompt: str) -> str:
+    """The prompt without capitals and spare spaces: prompts that are then the same are one prompt."""
     return " ".join(prompt.lower().split())
 
 
-def _hash(prompt: str) -> bytes:
-    return hashlib.blake2b(prompt.encode(), digest_size=8).digest()
+def prompt_hash(normalised: str) -> bytes:
+    """Eight bytes, whose order decides which prompts are held out."""
+    return hashlib.blake2b(normalised.encode(), digest_size=8).digest()

@@ -65,16 +65,21 @@ def scan_rows(path: Path, format: Format | None = None) -> Iterator[tuple[int, R
         raise InvalidDataset(f"{path} can't be read: {error.strerror}.") from error
 
 
-def read_rows(path: Path, format: Format | None = None) -> list[Row]:
-    """The good rows of a file. Raises `InvalidDataset` on the first bad one, or where there is none at all."""
-    rows = []
+def stream_rows(path: Path, format: Format | None = None) -> Iterator[Row]:
+    """The rows of a file, one by one. Raises `InvalidDataset` on the first bad one, or where there is none at all."""
+    empty = True
     for line, row in scan_rows(path, format):
         if isinstance(row, RowProblem):
             raise InvalidDataset(f"{path.name}, line {line}: {row.message} `tinygpt data check` lists every bad row.")
-        rows.append(row)
-    if not rows:
+        empty = False
+        yield row
+    if empty:
         raise InvalidDataset(f"{path.name} has no rows: give it at least two prompts with their code.")
-    return rows
+
+
+def read_rows(path: Path, format: Format | None = None) -> list[Row]:
+    """All rows of a file at once; raises what `stream_rows` does."""
+    return list(stream_rows(path, format))
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:

@@ -1,11 +1,12 @@
-"""The character tokenizer: five control tokens, then printable ASCII, newline and tab, then the corpus's own."""
+"""What every tokenizer offers, and the character one: control tokens, printable ASCII, what the corpus adds."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from tinygpt.contracts.errors import InvalidCheckpoint
 from tinygpt.durable import write_whole
@@ -14,13 +15,92 @@ PAD, UNK, PROMPT, CODE, EOS = range(5)
 CONTROL_TOKENS = ("<PAD>", "<UNK>", "<PROMPT>", "<CODE>", "<EOS>")
 BASE_CHARACTERS = "".join(map(chr, range(32, 127))) + "\n\t"
 
+TokenizerKind = Literal["characters", "byte_pair"]
+
+
+class Tokenizer(ABC):
+    """Maps text to ids and back. Ids 0 to 4 are the control tokens, the same in every tokenizer.
+
+    Control tokens but `<UNK>` never come from text: `<EOS>` typed in a prompt is text like any other.
+    """
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Ids run from 0 to `vocab_size - 1`, control tokens included."""
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`, without `<PROMPT>`, `<CODE>` or `<EOS>`."""
+
+    @abstractmethod
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`; control tokens have none. Raises `IndexError` for an id beyond the vocabulary.
+
+        What the first ids decode to is the start of what they all do, so text can be shown while it is generated.
+        """
+
+    @abstractmethod
+    def token_names(self, ids: Sequence[int]) -> list[str]:
+        """How each id reads: for inspection, with control tokens written out."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The tokenizer as plain values, of which `type` names its class."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, state: dict[str, Any]) -> Self:
+        """Raises `ValueError` for anything that `to_dict` did not write."""
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """`<PROMPT>`, the prompt, `<CODE>`: what the model continues."""
+        return [PROMPT, *self.encode(prompt), CODE]
+
+    def encode_supervised(self, prompt: str, code: str) -> tuple[list[int], int]:
+        """A whole example, `<PROMPT>` … `<CODE>` … `<EOS>`, and the index where the code starts."""
+        head = self.encode_prompt(prompt)
+        return [*head, *self.encode(code), EOS], len(head)
+
+    def character_count(self, ids: Sequence[int]) -> int:
+        """The characters that `ids` stand for, a control token counted as one."""
+        return len(self.decode(ids)) + sum(i < len(CONTROL_TOKENS) for i in ids)
+
+    def save(self, path: Path) -> None:
+        """Write the tokenizer as JSON."""
+        write_whole(path, json.dumps(self.to_dict(), ensure_ascii=False, indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote. Raises `InvalidCheckpoint`, naming the file."""
+        try:
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise InvalidCheckpoint(f"{path} is no tokenizer file: {error}.") from error
+
+
+def make_tokenizer(kind: TokenizerKind, texts: Iterable[str]) -> Tokenizer:
+    """A tokenizer of this kind with the vocabulary of `texts`."""
+    if kind == "byte_pair":
+        # Here, for the gateway imports this module and has no `tokenizers`.
+        from tinygpt.data.byte_pair import BytePairTokenizer
+
+        return BytePairTokenizer.from_corpus(texts)
+    return CharacterTokenizer.from_corpus(texts)
+
+
+def tokenizer_from_dict(state: dict[str, Any]) -> Tokenizer:
+    """Rebuild whichever tokenizer wrote `state`. Raises `ValueError` where none did."""
+    if isinstance(state, dict) and state.get("type") == "byte_pair":
+        from tinygpt.data.byte_pair import BytePairTokenizer
+
+        return BytePairTokenizer.from_dict(state)
+    return CharacterTokenizer.from_dict(state)
+
 
 @dataclass(frozen=True)
-class CharacterTokenizer:
-    """Maps characters to ids and back. `characters[i]` has the id `i + 5`; ids 0 to 4 are the control tokens.
-
-    Control tokens never come from text: `<EOS>` typed in a prompt is five characters.
-    """
+class CharacterTokenizer(Tokenizer):
+    """One id a character: `characters[i]` has the id `i + 5`."""
 
     characters: str
 
@@ -48,20 +128,9 @@ class CharacterTokenizer:
         return [ids.get(character, UNK) for character in text]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; control tokens have none. Raises `IndexError` for an id beyond the vocabulary."""
         return "".join(self.characters[i - len(CONTROL_TOKENS)] for i in ids if i >= len(CONTROL_TOKENS))
 
-    def encode_prompt(self, prompt: str) -> list[int]:
-        """`<PROMPT>`, the prompt, `<CODE>`: what the model continues."""
-        return [PROMPT, *self.encode(prompt), CODE]
-
-    def encode_supervised(self, prompt: str, code: str) -> tuple[list[int], int]:
-        """A whole example, `<PROMPT>` … `<CODE>` … `<EOS>`, and the index where the code starts."""
-        head = self.encode_prompt(prompt)
-        return [*head, *self.encode(code), EOS], len(head)
-
     def token_names(self, ids: Sequence[int]) -> list[str]:
-        """How each id reads: for inspection, with control tokens written out."""
         return [CONTROL_TOKENS[i] if i < len(CONTROL_TOKENS) else self.decode([i]) for i in ids]
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,21 +138,8 @@ class CharacterTokenizer:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """Raises `ValueError` for anything that `to_dict` did not write."""
         if not isinstance(state, dict) or state.get("type") != "character":
             raise ValueError("not a character tokenizer")
         if state.get("control_tokens") != list(CONTROL_TOKENS) or not isinstance(state.get("characters"), str):
             raise ValueError("the control tokens or characters are not those of this version")
         return cls(state["characters"])
-
-    def save(self, path: Path) -> None:
-        """Write the vocabulary as JSON."""
-        write_whole(path, json.dumps(self.to_dict(), ensure_ascii=False, indent=1))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote. Raises `InvalidCheckpoint`, naming the file."""
-        try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise InvalidCheckpoint(f"{path} is no tokenizer file: {error}.") from error

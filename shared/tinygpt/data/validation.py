@@ -12,7 +12,7 @@ _CONTROL_TOKENS_A_ROW = 3
 
 
 def token_length(row: Row) -> int:
-    """Tokens of the whole example: `<PROMPT>`, prompt, `<CODE>`, code, `<EOS>`."""
+    """Tokens of the whole example, a character each: `<PROMPT>`, prompt, `<CODE>`, code, `<EOS>`."""
     return len(row.prompt) + len(row.code) + _CONTROL_TOKENS_A_ROW
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tinygpt.contracts.errors import InvalidRequest
 from tinygpt.contracts.generation import GenerateRequest, GenerateResponse, Usage
-from tinygpt.data.tokenizer import CharacterTokenizer
+from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Decoded, decode
 from tinygpt.inference.postprocess import loops, post_process_code
 from tinygpt.inference.retrieval import SIMILARITY_FLOOR, RetrievalIndex
@@ -21,7 +21,7 @@ class CodeGenerator:
     def __init__(
         self,
         model: TinyGPT,
-        tokenizer: CharacterTokenizer,
+        tokenizer: Tokenizer,
         retrieval: RetrievalIndex | None = None,
         *,
         model_id: str,
@@ -60,8 +60,8 @@ class CodeGenerator:
         context = self.model.config.context_length
         if tokens >= context:
             raise InvalidRequest(
-                f"The prompt has {len(prompt)} characters; this model takes at most {context - 3}: shorten it, "
-                "or train with a larger context_length.",
+                f"The prompt has {len(prompt)} characters, {tokens - 2} tokens; this model takes at most {context - 3} "
+                "tokens: shorten it, or train with a larger context_length.",
                 param="prompt",
             )
 

@@ -10,14 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tinygpt.model.config import ModelConfig
+from tinygpt.model.convolution import ShortConvolution
 from tinygpt.model.kv_cache import LayerCache
 from tinygpt.model.positions import rotary_table, rotate
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float = 0.0) -> Tensor:
-    """Attention step by step. q is (B, H, T, D), k and v (B, H, S, D), mask (T, S) is True where t may see s."""
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, H, T, S): how well each query matches each key
-    scores = scores.masked_fill(~mask, float("-inf"))  # no looking ahead: exp(-inf) = 0
+    """Attention step by step. q is (B, H, T, D) and already scaled, by 1 / sqrt(D) or by what was learned; k and v are
+    (B, H, S, D); mask (T, S) is True where t may see s."""
+    unseen = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -math.inf)
+    scores = q @ k.transpose(-2, -1) + unseen  # (B, H, T, S): how well each query matches each key; exp(-inf) = 0
     weights = torch.softmax(scores, dim=-1)  # (B, H, T, S): each row sums to 1
     weights = F.dropout(weights, dropout)
     return weights @ v  # (B, H, T, D): a weighted mean of the values
@@ -26,7 +28,8 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: floa
 class CausalSelfAttention(nn.Module):
     """Every position attends to itself and to those before it.
 
-    `fused` picks `scaled_dot_product_attention` (fast) over `plain_attention` (readable); they give the same result.
+    `fused` picks `scaled_dot_product_attention` over `plain_attention`; they give the same result. The fused one is
+    faster, but for its backward pass in bf16 on a CPU, which takes several times as long (docs/experiments.md).
     """
 
     causal_mask: Tensor
@@ -36,39 +39,59 @@ class CausalSelfAttention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads = config.heads
+        self.head_width = config.head_width
         self.attention_dropout = config.attention_dropout
-        self.qk_norm = config.qk_norm
-        self.rotary = config.positions == "rotary"
         self.fused = True
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.output = nn.Linear(config.width, config.width)
-        lower_triangle = torch.tril(torch.ones(config.context_length, config.context_length, dtype=torch.bool))
-        self.register_buffer("causal_mask", lower_triangle)
+        self.convolution = ShortConvolution(config.convolution, 3 * config.width) if config.convolution else None
+        self.qk_norm = config.qk_norm
+        if config.qk_norm:
+            # The score of a query and a key that point the same way, by head, as a logarithm: it stays positive.
+            self.log_scale = nn.Parameter(torch.full((config.heads, 1, 1), math.log(math.sqrt(config.head_width))))
+        self.rotary = config.positions == "rotary"
         if self.rotary:
             cosine, sine = rotary_table(config.context_length, config.head_width)
             self.register_buffer("cosine", cosine, persistent=False)
             self.register_buffer("sine", sine, persistent=False)
+        lower_triangle = torch.tril(torch.ones(config.context_length, config.context_length, dtype=torch.bool))
+        self.register_buffer("causal_mask", lower_triangle)
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
         """x (B, T, C) to (B, T, C). With a cache, the T tokens come after those it holds, and are added to it."""
         batch, time, width = x.shape
-        q, k, v = self.query_key_value(x).split(width, dim=-1)
-        q, k, v = (t.view(batch, time, self.heads, -1).transpose(1, 2) for t in (q, k, v))  # (B, H, T, D)
         past = cache.length if cache is not None else 0
+        projected = self.query_key_value(x)
+        if self.convolution is not None:
+            projected = self.convolution(projected, cache.recent_projected if cache is not None else None)
+        heads = projected.view(batch, time, 3 * self.heads, -1).transpose(1, 2)
+        qk, v = heads.split((2 * self.heads, self.heads), dim=1)
         if self.qk_norm:
-            q, k = (F.rms_norm(t, (t.size(-1),)) for t in (q, k))
+            qk = F.layer_norm(qk, (self.head_width,))
         if self.rotary:
-            q, k = (rotate(t, self.cosine[past : past + time], self.sine[past : past + time]) for t in (q, k))
+            qk = rotate(qk, self.cosine[past : past + time], self.sine[past : past + time])
+        q, k = qk.chunk(2, dim=1)  # each (B, H, T, D)
+        q = q * self._scale().to(q.dtype)
         if cache is not None:
             k, v = cache.append(k, v)  # (B, H, S, D)
         dropout = self.attention_dropout if self.training else 0.0
         mask = self.causal_mask[past : past + time, : past + time]
-        if not self.fused:
+        if not self.fused or _slow_when_fused(q):
             y = plain_attention(q, k, v, mask, dropout)
         elif past == 0:
-            y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+            y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=1.0)
         else:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=1.0)
         y = y.transpose(1, 2).reshape(batch, time, width)  # heads side by side again
         mixed: Tensor = self.output(y)
         return mixed
+
+    def _scale(self) -> Tensor:
+        """What queries are multiplied by, (H, 1, 1) or (): normalised ones have length sqrt(D), and so have keys."""
+        if self.qk_norm:
+            return self.log_scale.exp() / self.head_width
+        return torch.tensor(self.head_width**-0.5)
+
+
+def _slow_when_fused(q: Tensor) -> bool:
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.requires_grad

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tinygpt.contracts.errors import InvalidCheckpoint
-from tinygpt.data.tokenizer import CharacterTokenizer
+from tinygpt.data.tokenizer import Tokenizer, tokenizer_from_dict
 from tinygpt.durable import open_whole, sha256_of
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
@@ -44,7 +44,7 @@ class Checkpoint:
     """
 
     model: TinyGPT
-    tokenizer: CharacterTokenizer
+    tokenizer: Tokenizer
     training: dict[str, Any] = field(default_factory=dict)
     resume: dict[str, Any] = field(default_factory=dict)
 
@@ -80,7 +80,7 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
     if content.get("version") != VERSION:
         raise InvalidCheckpoint(f"{path} has checkpoint version {content.get('version')!r}, not {VERSION}: train anew.")
     try:
-        tokenizer = CharacterTokenizer.from_dict(content["tokenizer"])
+        tokenizer = tokenizer_from_dict(content["tokenizer"])
         config = ModelConfig(**content["hyperparameters"])
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidCheckpoint(f"{path} has unusable hyperparameters or tokenizer: {error}.") from error

@@ -1,7 +1,7 @@
 """Every size of the network, and the presets."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,13 @@ class ModelConfig:
     positions: Literal["learned", "rotary"] = "learned"
     """`learned`: an embedding added to the token's (GPT-2). `rotary`: queries and keys turned (Su et al., 2021)."""
     qk_norm: bool = False
-    """Queries and keys normalised to the same length before they are compared (Henry et al., 2020)."""
+    """Queries and keys normalised to unit length, then scaled by a learned factor (Henry et al., 2020)."""
+    convolution: int = 0
+    """Taps of the short causal convolutions on queries, keys and values and on the MLP's input (`convolution.py`)."""
+    ngrams: tuple[int, ...] = ()
+    """Sizes of the n-grams of tokens with an embedding of their own (`ngrams.py`)."""
+    ngram_buckets: int = 49_152
+    """Rows of the n-grams' table."""
     tie_weights: bool = True
     """The output head shares the token embedding's weights (Press & Wolf, 2017)."""
 
@@ -30,6 +36,11 @@ class ModelConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.convolution < 0:
+            raise ValueError(f"convolution is {self.convolution}; it must be 0 (none) or more taps")
+        if self.ngrams and (min(self.ngrams) < 2 or self.ngram_buckets < 1):
+            raise ValueError("ngrams must be 2 or longer, and ngram_buckets at least 1")
+        object.__setattr__(self, "ngrams", tuple(self.ngrams))
         if self.positions not in ("learned", "rotary"):
             raise ValueError(f"positions is {self.positions!r}; it must be learned or rotary")
         if self.positions == "rotary" and self.head_width % 2:
@@ -46,8 +57,18 @@ class ModelConfig:
         return 4 * self.width
 
 
+_MODERN: dict[str, Any] = {
+    "dropout": 0.0,
+    "positions": "rotary",
+    "qk_norm": True,
+    "convolution": 3,
+    "ngrams": (2, 3, 4, 5),
+}
+"""What was added to the tutorial's network because it won: docs/experiments.md has each one's gain."""
+
 SizeName = Literal["tiny", "small"]
 SIZES: dict[SizeName, ModelConfig] = {
-    "tiny": ModelConfig(layers=2, heads=4, width=128, positions="rotary", qk_norm=True),
-    "small": ModelConfig(layers=4, heads=8, width=256, positions="rotary", qk_norm=True),
+    "tiny": ModelConfig(layers=2, heads=2, width=128, **_MODERN),
+    "small": ModelConfig(layers=4, heads=4, width=256, **_MODERN),
 }
+"""`ModelConfig()` alone is the tutorial's network, of the size of `tiny`."""

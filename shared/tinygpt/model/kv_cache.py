@@ -1,4 +1,4 @@
-"""Keys and values of the tokens already seen, so that decoding computes only the new token's."""
+"""What is kept of the tokens already seen, so that decoding computes only the new token's."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,19 @@ from tinygpt.model.config import ModelConfig
 
 
 class LayerCache:
-    """One layer's keys and values, each (batch, heads, capacity, head_width), filled from the left."""
+    """One layer's keys and values, each (batch, heads, capacity, head_width), filled from the left.
+
+    With a convolution, also the last inputs of its two: `recent_projected` (batch, taps, 3 * width) before attention
+    and `recent_normed` (batch, taps, width) before the MLP.
+    """
 
     def __init__(self, batch: int, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
         shape = (batch, config.heads, config.context_length, config.head_width)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
+        recent = (batch, config.convolution)
+        self.recent_projected = torch.zeros((*recent, 3 * config.width), device=device, dtype=dtype)
+        self.recent_normed = torch.zeros((*recent, config.width), device=device, dtype=dtype)
         self.length = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,7 +32,7 @@ class LayerCache:
 
 
 class KVCache:
-    """The caches of all layers. Lives as long as one sequence is decoded."""
+    """The caches of all layers, and the last ids for n-grams. Lives as long as one sequence is decoded."""
 
     def __init__(
         self,
@@ -37,6 +44,7 @@ class KVCache:
     ) -> None:
         device = device or torch.device("cpu")
         self.layers = [LayerCache(batch, config, device, dtype) for _ in range(config.layers)]
+        self.recent_ids = torch.zeros((batch, max(config.ngrams, default=1) - 1), device=device, dtype=torch.long)
 
     @property
     def length(self) -> int:

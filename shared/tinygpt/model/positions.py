@@ -8,14 +8,14 @@ _LONGEST_WAVELENGTH = 10_000.0
 
 
 def rotary_table(context_length: int, head_width: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of every position's angles, each (context_length, head_width / 2)."""
+    """Cosine and signed sine of every position's angles, each (context_length, head_width)."""
     frequencies = _LONGEST_WAVELENGTH ** -(torch.arange(0, head_width, 2) / head_width)
     angles = torch.outer(torch.arange(context_length), frequencies)
-    return angles.cos(), angles.sin()
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.cat((cosine, cosine), dim=-1), torch.cat((-sine, sine), dim=-1)
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Turn x (B, H, T, D) by its positions' angles, each (T, D / 2): the first half of D with the second."""
-    first, second = x.chunk(2, dim=-1)
-    cosine, sine = cosine.to(x.dtype), sine.to(x.dtype)
-    return torch.cat((first * cosine - second * sine, first * sine + second * cosine), dim=-1)
+    """Turn x (B, H, T, D) by its positions' angles, each (T, D): dimension i with dimension i + D / 2."""
+    swapped = x.roll(x.size(-1) // 2, dims=-1)
+    return torch.addcmul(x * cosine.to(x.dtype), swapped, sine.to(x.dtype))

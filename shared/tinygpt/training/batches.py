@@ -4,17 +4,18 @@ Rows of like length go together, so that little of a batch is padding; the order
 An epoch's batches follow from (seed, epoch) alone: a resumed run sees what the uninterrupted one would have.
 """
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.tokenizer import PAD
 
-_BATCHES_SORTED_TOGETHER = 16
+_BATCHES_SORTED_TOGETHER = 64
 _TIME_STEP = 16
 
 
@@ -34,28 +35,40 @@ class Batch:
         return Batch(self.ids.to(device), self.labels.to(device))
 
 
-def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
-    """Every index once, in batches of `batch_size` (the last of a pool may be smaller)."""
-    random_order = random.Random(f"{seed}/{epoch}")
-    indices = list(range(len(lengths)))
-    random_order.shuffle(indices)
+def epoch_batches(
+    lengths: NDArray[np.int32], batch_size: int, *, seed: int, epoch: int, skip: int = 0
+) -> Iterator[NDArray[np.int64]]:
+    """Every index once, in batches of `batch_size` (one may be smaller), from the batch number `skip` on.
+
+    A pool of rows is sorted by length when one of its batches is due, so that an epoch starts at once.
+    """
+    random = np.random.PCG64([seed, epoch])
+    order = _permutation(random, len(lengths))
     pool = batch_size * _BATCHES_SORTED_TOGETHER
-    batches = []
-    for start in range(0, len(indices), pool):
-        by_length = sorted(indices[start : start + pool], key=lengths.__getitem__)
-        batches += [by_length[i : i + batch_size] for i in range(0, len(by_length), batch_size)]
-    random_order.shuffle(batches)
-    return batches
+    for batch in _permutation(random, _batch_count(lengths, batch_size))[skip:].tolist():
+        start = batch * batch_size
+        rows = order[start - start % pool :][:pool]
+        by_length = rows[np.argsort(lengths[rows], kind="stable")]
+        yield by_length[start % pool :][:batch_size]
 
 
-def endless_batches(lengths: Sequence[int], batch_size: int, *, seed: int, skip: int = 0) -> Iterator[list[int]]:
+def endless_batches(
+    lengths: NDArray[np.int32], batch_size: int, *, seed: int, skip: int = 0
+) -> Iterator[NDArray[np.int64]]:
     """Epoch after epoch, from the batch number `skip` on."""
-    epoch = 0
+    epoch, skip = divmod(skip, _batch_count(lengths, batch_size))
     while True:
-        batches = epoch_batches(lengths, batch_size, seed=seed, epoch=epoch)
-        yield from batches[skip:]
-        skip = max(0, skip - len(batches))
-        epoch += 1
+        yield from epoch_batches(lengths, batch_size, seed=seed, epoch=epoch, skip=skip)
+        epoch, skip = epoch + 1, 0
+
+
+def _batch_count(lengths: NDArray[np.int32], batch_size: int) -> int:
+    return -(-len(lengths) // batch_size)
+
+
+def _permutation(random: np.random.PCG64, size: int) -> NDArray[np.int64]:
+    """From the generator's raw stream, which numpy promises to keep between versions (NEP 19), unlike `permutation`."""
+    return np.argsort(random.random_raw(size), kind="stable")
 
 
 def collate(examples: Sequence[Example], context_length: int | None = None) -> Batch:
@@ -67,9 +80,9 @@ def collate(examples: Sequence[Example], context_length: int | None = None) -> B
     longest = max(len(example.ids) for example in examples)
     if context_length is not None:
         longest = min(round_up(longest, _TIME_STEP), context_length)
-    ids = torch.full((len(examples), longest), PAD, dtype=torch.long)
-    labels = torch.full((len(examples), longest), IGNORED, dtype=torch.long)
+    ids = np.full((len(examples), longest), PAD, dtype=np.int64)
+    labels = np.full((len(examples), longest), IGNORED, dtype=np.int64)
     for row, example in enumerate(examples):
-        ids[row, : len(example.ids)] = torch.tensor(example.ids)
-        labels[row, : len(example.labels)] = torch.tensor(example.labels)
-    return Batch(ids, labels)
+        ids[row, : len(example.ids)] = example.ids
+        labels[row, : len(example.labels)] = example.labels
+    return Batch(torch.from_numpy(ids), torch.from_numpy(labels))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tinygpt.contracts.runs import TrainRequest
+from tinygpt.data.tokenizer import TokenizerKind
 from tinygpt.model.config import SIZES, ModelConfig
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -14,16 +15,21 @@ class TrainConfig:
     """One run's hyperparameters. `model.vocab_size` is set from the data."""
 
     model: ModelConfig = field(default_factory=lambda: SIZES["tiny"])
+    tokenizer: TokenizerKind = "characters"
+    """`byte_pair`: byte-pair encoding (Sennrich et al., 2016) on the level of bytes as in GPT-2 (Radford et al., 2019),
+    trained on the training rows; at most 1,024 tokens."""
     batch_size: int = 32
     """Rows in an optimiser step."""
     micro_batches: int = 1
     """Parts that a step's rows are computed in, to save memory; the gradient is the same."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """`muon`: Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for the rest."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     """AdamW's peak, after the warm-up."""
     muon_learning_rate: float = 0.02
     """Muon's peak."""
+    table_learning_rate: float = 0.02
+    """Peak of the row-wise Adagrad that learns the table of n-grams."""
     final_learning_rate_share: float = 0.0
     """Where the linear decay ends, as a share of the peak."""
     warmup_steps: int = 50
@@ -42,7 +48,7 @@ class TrainConfig:
     held_out_share: float = 0.1
     seed: int = 0
     precision: Precision = "auto"
-    """`bf16` autocast where the processor computes in it, else `fp32`."""
+    """`bf16` where the processor computes in it, else `fp32`; see `precision.py`."""
     threads: int | None = None
     """CPU threads; None leaves torch's choice."""
 
@@ -79,7 +85,11 @@ def config_from_request(request: TrainRequest, *, threads: int | None = None) ->
     own = _given(request, "batch_size")
     if request.learning_rate is not None:
         scale = request.learning_rate / config.learning_rate
-        own |= {"learning_rate": request.learning_rate, "muon_learning_rate": scale * config.muon_learning_rate}
+        own |= {
+            "learning_rate": request.learning_rate,
+            "muon_learning_rate": scale * config.muon_learning_rate,
+            "table_learning_rate": scale * config.table_learning_rate,
+        }
     return replace(config, model=model, seed=request.seed, threads=threads, **budget, **own)
 
 

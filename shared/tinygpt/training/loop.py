@@ -1,8 +1,8 @@
 """The life of a run inside one process: steps, evaluations, checkpoints, and an exact resumption."""
 
 import contextlib
-import hashlib
 import math
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +15,8 @@ import torch
 from tinygpt.contracts.errors import TrainingFailed
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS
 from tinygpt.contracts.runs import Progress, RunMetrics
-from tinygpt.data.examples import Example, encode_examples, split_rows
-from tinygpt.data.rows import Row, write_rows
-from tinygpt.data.tokenizer import CharacterTokenizer
+from tinygpt.data.examples import Example
+from tinygpt.data.rows import Row
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import collate, endless_batches
@@ -25,12 +24,15 @@ from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.loss import bits_per_character, masked_loss, validation_loss
 from tinygpt.training.optimizer import Optimizers
-from tinygpt.training.precision import autocast
+from tinygpt.training.precision import to_precision
 from tinygpt.training.schedule import budget_used, learning_rate_scale
+from tinygpt.training.token_store import TokenStore, prepare_tokens
 
 _RECENT_STEPS = 50
 _SAVE_EVERY_SECONDS = 60.0
 """At most this much of a run is lost with its process."""
+HELD_OUT_ROWS_SCORED = 512
+"""An evaluation takes as long for a million rows as for five thousand: the first held-out rows are a random sample."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,12 @@ class TrainResult:
     metrics: RunMetrics | None
 
 
-def train(config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback] = (), *, folder: Path) -> TrainResult:
+def train(
+    config: TrainConfig, data: Sequence[Row] | TokenStore, callbacks: Sequence[Callback] = (), *, folder: Path
+) -> TrainResult:
     """Train a model on `data` and leave `best.pt`, `last.pt` and `training_rows.jsonl` in `folder`.
 
+    Rows are tokenised into a folder that is gone after the run; for a store that stays, see `store_for`.
     A `last.pt` found there is gone on from: on CPU and with a budget in steps, bit for bit as if never interrupted.
 
     Raises:
@@ -55,7 +60,10 @@ def train(config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback
         InvalidCheckpoint: the `last.pt` in `folder` can't be read, or is of another configuration or data.
         StorageFull: no space for a checkpoint.
     """
-    with _memory_errors():
+    with _memory_errors(), contextlib.ExitStack() as scratch:
+        if not isinstance(data, TokenStore):
+            temporary = tempfile.TemporaryDirectory(prefix="tinygpt-", ignore_cleanup_errors=True)
+            data = store_for(config, data, Path(scratch.enter_context(temporary)))
         try:
             run = _Run(config, data, callbacks, folder)
         except ValueError as error:
@@ -63,28 +71,47 @@ def train(config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback
         return run.to_end()
 
 
+def store_for(
+    config: TrainConfig,
+    source: Path | Sequence[Row],
+    folder: Path,
+    *,
+    source_hash: str | None = None,
+    poll: Callable[[], object] = lambda: None,
+) -> TokenStore:
+    """The store under `folder` that a run of `config` on `source` learns from; see `prepare_tokens`."""
+    return prepare_tokens(
+        source,
+        folder,
+        held_out_share=config.held_out_share,
+        context_length=config.model.context_length,
+        tokenizer=config.tokenizer,
+        source_hash=source_hash,
+        poll=poll,
+    )
+
+
 class _Run:
     """The state that a step changes, and what is fixed around it."""
 
-    def __init__(self, config: TrainConfig, data: Sequence[Row], callbacks: Sequence[Callback], folder: Path) -> None:
+    def __init__(self, config: TrainConfig, data: TokenStore, callbacks: Sequence[Callback], folder: Path) -> None:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.callbacks = callbacks
         self.folder = folder
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.autocast = autocast(config.precision, self.device)
 
-        self.data_hash = _hash(data)
-        split = split_rows(data, config.held_out_share)
-        self.tokenizer = CharacterTokenizer.from_corpus(
-            text for row in split.training for text in (row.prompt, row.code)
-        )
+        wanted = (config.held_out_share, config.model.context_length, config.tokenizer)
+        if (data.held_out_share, data.context_length, data.tokenizer_kind) != wanted:
+            raise ValueError("the tokens were prepared for another held_out_share, context_length or tokenizer")
+        self.data_hash = data.data_sha256
+        self.tokenizer = data.tokenizer
         self.config = replace(config, model=replace(config.model, vocab_size=self.tokenizer.vocab_size))
-        self.training = _examples(split.training, self.tokenizer, self.config, "training")
-        self.held_out = _examples(split.held_out, self.tokenizer, self.config, "held-out")
+        self.training = data.training
+        self.held_out = data.held_out[:HELD_OUT_ROWS_SCORED]
 
-        self.model = TinyGPT(self.config.model).to(self.device)
+        self.model = to_precision(TinyGPT(self.config.model).to(self.device), self.config.precision)
         self.optimizer = Optimizers(self.model, self.config)
         self.step = 0
         self.elapsed_before = 0.0
@@ -97,22 +124,17 @@ class _Run:
         self.stop_requested = False
         if (folder / LAST_CHECKPOINT).exists():
             self._resume(folder / LAST_CHECKPOINT)
-        write_rows(folder / TRAINING_ROWS, split.training)
+        data.keep_training_rows(folder / TRAINING_ROWS)
         self.started_at = self.saved_at = time.monotonic()
 
     # -- the loop
 
     def to_end(self) -> TrainResult:
-        batches = endless_batches(
-            [len(example.ids) for example in self.training],
-            self.config.batch_size,
-            seed=self.config.seed,
-            skip=self.step,
-        )
+        batches = endless_batches(self.training.lengths, self.config.batch_size, seed=self.config.seed, skip=self.step)
         self.model.train()
         self._tell(lambda callback: callback.on_start(self.progress()))
         while (reason := self._reason_to_stop()) is None:
-            self._take_step([self.training[i] for i in next(batches)])
+            self._take_step([self.training[i] for i in next(batches).tolist()])
             self._tell(lambda callback: callback.on_step(self.progress()))
             self._poll()
             if budget_used(self.config, self.step, self.elapsed) >= self._next_evaluation:
@@ -144,8 +166,7 @@ class _Run:
         total = 0.0
         for start in range(0, len(examples), part):
             batch = collate(examples[start : start + part], self.config.model.context_length).to(self.device)
-            with self.autocast():
-                loss, _ = masked_loss(self.model, batch)
+            loss, _ = masked_loss(self.model, batch)
             (loss / labelled).backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         if not math.isfinite(total):
@@ -153,7 +174,6 @@ class _Run:
                 f"The loss became {total} at step {self.step}: train with a lower learning_rate "
                 f"(now {self.config.learning_rate:g})."
             )
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         self.optimizer.step(learning_rate_scale(self.config, self.step, used))
         self.step += 1
         self.labelled_tokens += labelled
@@ -161,7 +181,7 @@ class _Run:
 
     def _evaluate(self) -> None:
         """Score the held-out rows; keep the model if none was better, and where to go on from in any case."""
-        self.validation = validation_loss(self.model, self.held_out, self.autocast, self._poll)
+        self.validation = validation_loss(self.model, self.held_out, self._poll)
         if not math.isfinite(self.validation):
             raise TrainingFailed(f"The validation loss became {self.validation}: train with a lower learning_rate.")
         self.evaluations_done += 1
@@ -274,24 +294,6 @@ class _Run:
         self.evaluations_done = checkpoint.resume["evaluations_done"]
         self.evaluations_without_gain = checkpoint.resume["evaluations_without_gain"]
         self.recent_losses.extend(checkpoint.resume["recent_losses"])
-
-
-def _examples(rows: Sequence[Row], tokenizer: CharacterTokenizer, config: TrainConfig, side: str) -> list[Example]:
-    examples = encode_examples(rows, tokenizer, config.model.context_length)
-    if not examples:
-        raise TrainingFailed(
-            f"No {side} row has code within the context of {config.model.context_length} tokens: "
-            "train with a larger context_length, or shorten the prompts."
-        )
-    return examples
-
-
-def _hash(rows: Sequence[Row]) -> str:
-    """A hash of what a run learns from, order and all: the batches follow from it."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(f"{row.prompt}\0{row.code}\0".encode())
-    return digest.hexdigest()
 
 
 def _rounded(value: float | None) -> float | None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +18,12 @@ _LABELLED_STEP = 256
 def masked_loss(model: TinyGPT, batch: Batch) -> tuple[Tensor, int]:
     """The summed cross-entropy (nats) over the labelled positions of a batch, and how many those are.
 
-    The head is computed only where there is a label, their number rounded up (see `collate`).
+    The last MLP and the head are computed only where there is a label, their number rounded up (see `collate`).
     """
     labels = batch.labels.flatten()
     labelled = (labels != IGNORED).nonzero().squeeze(1)  # (labelled,)
     unused = round_up(len(labelled), _LABELLED_STEP) - len(labelled)
-    features = model.features(batch.ids).flatten(0, 1)[F.pad(labelled, (0, unused))]  # (labelled + unused, C)
+    features = model.features(batch.ids, wanted=F.pad(labelled, (0, unused)))  # (labelled + unused, C)
     targets = F.pad(labels[labelled], (0, unused), value=IGNORED)
     logits = model.head(features)  # (labelled + unused, V)
     return F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum"), len(labelled)
@@ -34,7 +33,6 @@ def masked_loss(model: TinyGPT, batch: Batch) -> tuple[Tensor, int]:
 def validation_loss(
     model: TinyGPT,
     examples: Sequence[Example],
-    autocast: Callable[[], AbstractContextManager[object]],
     poll: Callable[[], object] = lambda: None,
 ) -> float:
     """Nats per character of code (`<EOS>` counts as one) over all `examples`. Calls `poll` between batches."""
@@ -44,8 +42,7 @@ def validation_loss(
     by_length = sorted(examples, key=lambda example: len(example.ids))
     for start in range(0, len(by_length), _VALIDATION_ROWS_AT_ONCE):
         rows = by_length[start : start + _VALIDATION_ROWS_AT_ONCE]
-        with autocast():
-            loss, _ = masked_loss(model, collate(rows, model.config.context_length).to(model.device))
+        loss, _ = masked_loss(model, collate(rows, model.config.context_length).to(model.device))
         nats += loss.item()
         characters += sum(row.code_characters for row in rows)
         poll()

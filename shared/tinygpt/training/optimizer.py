@@ -1,60 +1,94 @@
-"""The optimisers: AdamW alone, or Muon for the matrices of the blocks and AdamW for the rest."""
+"""The optimisers of a run: AdamW alone, or Muon for the matrices of the blocks and AdamW for the rest."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
+from tinygpt.model.ngrams import NgramEmbedding
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.config import TrainConfig
+from tinygpt.training.muon import Muon
+from tinygpt.training.rowwise_adagrad import RowwiseAdagrad
 
+_MUON_MOMENTUM = 0.95
 _MUON_WEIGHT_DECAY = 0.01
 
 
 class Optimizers:
-    """One or two torch optimisers that step as one."""
+    """Up to three torch optimisers that step as one: AdamW, Muon, and row-wise Adagrad for tables of n-grams.
+
+    They work on fp32 originals of the weights ("master weights": Micikevicius et al., 2018); where the model computes
+    in a shorter format, its weights are the originals rounded after every step.
+    """
 
     def __init__(self, model: TinyGPT, config: TrainConfig) -> None:
-        block_matrices = [parameter for parameter in model.blocks.parameters() if parameter.dim() == 2]
+        self._gradient_clip = config.gradient_clip
+        self._weights = list(model.parameters())
+        self._originals = [weight if weight.dtype == torch.float32 else _original(weight) for weight in self._weights]
+        original = {id(weight): own for weight, own in zip(self._weights, self._originals, strict=True)}
+
+        tables = [original[id(m.table.weight)] for m in model.modules() if isinstance(m, NgramEmbedding)]
+        matrices = []
         if config.optimizer == "muon":
-            self._parts: list[tuple[torch.optim.Optimizer, float]] = [
-                (_muon(block_matrices, config), config.muon_learning_rate),
-                (_adamw(model, config, without=block_matrices), config.learning_rate),
-            ]
-        else:
-            self._parts = [(_adamw(model, config, without=[]), config.learning_rate)]
+            matrices = [original[id(m.weight)] for m in model.blocks.modules() if isinstance(m, nn.Linear)]
+        apart = {id(parameter) for parameter in (*tables, *matrices)}
+        self._clipped = [own for own in self._originals if id(own) not in apart]
+        self._parts: list[tuple[torch.optim.Optimizer, float]] = [(_adamw(self._clipped, config), config.learning_rate)]
+        if tables:
+            self._parts.append((RowwiseAdagrad(tables, config.table_learning_rate), config.table_learning_rate))
+        if matrices:
+            muon = Muon(matrices, config.muon_learning_rate, _MUON_MOMENTUM, _MUON_WEIGHT_DECAY)
+            self._parts.append((muon, config.muon_learning_rate))
 
     def step(self, learning_rate_scale: float) -> None:
-        """One step, with every part at this share of its peak learning rate. Clears the gradients."""
+        """One step, with every part at this share of its peak learning rate. Clears the gradients.
+
+        The gradient of what AdamW learns is clipped first; Muon's step does not depend on its gradient's length.
+        """
+        for weight, own in self._rounded():
+            assert weight.grad is not None
+            own.grad, weight.grad = weight.grad.float(), None
+        torch.nn.utils.clip_grad_norm_(self._clipped, self._gradient_clip)
         for optimizer, peak in self._parts:
             for group in optimizer.param_groups:
                 group["lr"] = peak * learning_rate_scale
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        self._round()
 
-    def state_dict(self) -> list[dict[str, Any]]:
-        return [optimizer.state_dict() for optimizer, _ in self._parts]
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "originals": [own.detach() for _, own in self._rounded()],
+            "parts": [optimizer.state_dict() for optimizer, _ in self._parts],
+        }
 
-    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        for (optimizer, _), part in zip(self._parts, state, strict=True):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            for (_, own), saved in zip(self._rounded(), state["originals"], strict=True):
+                own.copy_(saved)
+        for (optimizer, _), part in zip(self._parts, state["parts"], strict=True):
             optimizer.load_state_dict(part)
+        self._round()
+
+    def _rounded(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Weights in a shorter format, each with its original."""
+        return [pair for pair in zip(self._weights, self._originals, strict=True) if pair[0] is not pair[1]]
+
+    @torch.no_grad()
+    def _round(self) -> None:
+        for weight, own in self._rounded():
+            weight.copy_(own)
 
 
-def _adamw(model: TinyGPT, config: TrainConfig, *, without: list[nn.Parameter]) -> torch.optim.AdamW:
+def _original(weight: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(weight.detach().float())
+
+
+def _adamw(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
     """AdamW, with weight decay on matrices only."""
-    left_out = {id(parameter) for parameter in without}
-    parameters = [parameter for parameter in model.parameters() if id(parameter) not in left_out]
     groups = [
-        {"params": list(_with(parameters, matrices=True)), "weight_decay": config.weight_decay},
-        {"params": list(_with(parameters, matrices=False)), "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.dim() == 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() != 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
-
-
-def _muon(matrices: list[nn.Parameter], config: TrainConfig) -> torch.optim.Muon:
-    return torch.optim.Muon(matrices, lr=config.muon_learning_rate, weight_decay=_MUON_WEIGHT_DECAY, momentum=0.95)
-
-
-def _with(parameters: list[nn.Parameter], *, matrices: bool) -> Iterator[nn.Parameter]:
-    return (parameter for parameter in parameters if (parameter.dim() >= 2) is matrices)

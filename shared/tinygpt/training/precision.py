@@ -1,21 +1,25 @@
-"""The number format of a step: bf16 where the processor computes in it, else fp32."""
-
-import contextlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+"""The number format a model computes in: bf16 where the processor has it, else fp32."""
 
 import torch
 
+from tinygpt.model.ngrams import NgramEmbedding
+from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.config import Precision
 
-Autocast = Callable[[], AbstractContextManager[object]]
 
+def to_precision(model: TinyGPT, precision: Precision) -> TinyGPT:
+    """The same model with weights in the format it computes in. The optimiser keeps their fp32 originals.
 
-def autocast(precision: Precision, device: torch.device) -> Autocast:
-    """What to open around the forward pass."""
-    if precision == "bf16" or (precision == "auto" and _computes_in_bf16(device)):
-        return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext
+    A table of n-grams stays in fp32: a step changes few of its rows, and to round all of them anew would cost more
+    than the rest of the step.
+    """
+    if precision == "fp32" or (precision == "auto" and not _computes_in_bf16(model.device)):
+        return model
+    tables = {id(module.table.weight) for module in model.modules() if isinstance(module, NgramEmbedding)}
+    for parameter in model.parameters():
+        if id(parameter) not in tables:
+            parameter.data = parameter.data.bfloat16()
+    return model
 
 
 def _computes_in_bf16(device: torch.device) -> bool:

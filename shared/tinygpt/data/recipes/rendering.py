@@ -126,7 +126,7 @@ def _values(
 
 def _value(pool: Pool, rng: Random, allowed: Callable[[Pool, str], bool]) -> str:
     for _ in range(200):
-        if allowed(pool, value := rng.choice(pool.values)):
+        if allowed(pool, value := pool.draw(rng)):
             return value
     raise NoSuchValues(", ".join(pool.values[:3]))
 

@@ -1,14 +1,20 @@
 """The slot vocabulary: what may stand where a template says `$xs`, and how a prompt speaks of it.
 
 A slot's name, less a trailing digit, is the name of its pool: `$xs` and `$xs2` are two different list names.
-Names are many, and some mean nothing at all, so that a model must copy them from the prompt.
+Half of all names are made up on the spot, so that a model must copy them from the prompt.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import Random
+
+from tinygpt.data.recipes.invented import invented_class, invented_file, invented_name, invented_number, invented_phrase
+
+INVENTED = 0.5
+"""How often a pool that invents values does."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,7 @@ class Pool:
     `mentions` are ways to bring a value up in a prompt, `{}` being the value. `spoken` are other words for
     one value ("three" for "3"). A `variable` becomes a parameter when an expression is asked for as a function;
     there, `unnamed` may stand in the prompt ("a list"), and `defaults` are then the parameters' names.
-    Only values of an `open` pool are ever held out of training.
+    Only values of an `open` pool are ever held out of training. `invent` makes up a value that is in no list.
     """
 
     values: tuple[str, ...]
@@ -28,6 +34,13 @@ class Pool:
     unnamed: tuple[tuple[str, ...], ...] = ()
     defaults: tuple[str, ...] = ()
     open: bool = True
+    invent: Callable[[Random], str] | None = None
+
+    def draw(self, rng: Random) -> str:
+        """A value, listed or invented."""
+        if self.invent is not None and rng.random() < INVENTED:
+            return self.invent(rng)
+        return rng.choice(self.values)
 
 
 def choice(spoken: Mapping[str, tuple[str, ...]]) -> Pool:
@@ -63,13 +76,6 @@ def _with_affixes(nouns: tuple[str, ...], affixes: tuple[str, ...]) -> tuple[str
     affixed = (affixes[i % len(affixes)].format(noun) for i, noun in enumerate(nouns))
     return tuple(dict.fromkeys((*nouns, *affixed)))
 
-
-_OPAQUE = tuple(
-    a + b + c
-    for i, a in enumerate(("b", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "qu", "r", "t", "v", "z", "tr", "sh"))
-    for j, b in enumerate(("a", "e", "i", "o", "u"))
-    for c in (("x", "lo", "m", "r3", "na", "_z", "ss", "t1", "ko")[(i * 5 + j) % 9],)
-)
 
 _NUMERIC = _split(
     """nums numbers values scores prices grades ages heights weights marks temps temperatures totals amounts points
@@ -240,11 +246,12 @@ def _variable(
 ) -> Pool:
     """A pool of variable names, with the nouns a prompt puts beside them."""
     return Pool(
-        tuple(dict.fromkeys(values + _OPAQUE)),
+        tuple(dict.fromkeys(values)),
         mentions=_named(*nouns),
         variable=True,
         unnamed=unnamed,
         defaults=defaults,
+        invent=invented_name,
     )
 
 
@@ -332,7 +339,10 @@ POOLS: dict[str, Pool] = {
         ("text",),
     ),
     "k": Pool(tuple(str(number) for number in range(1, 101))),
-    "big": Pool(tuple(str(number) for number in (*range(101, 200, 3), *range(250, 1000, 25), *range(1000, 9999, 321)))),
+    "big": Pool(
+        tuple(str(number) for number in (*range(101, 200, 3), *range(250, 1000, 25), *range(1000, 9999, 321))),
+        invent=invented_number,
+    ),
     "c": Pool(tuple(_COUNTING), mentions=("{}", "{}", "{}"), spoken=_COUNTING, open=False),
     "i": Pool(tuple(str(number) for number in range(1, 10)), open=False),
     "ch": Pool(
@@ -351,24 +361,27 @@ POOLS: dict[str, Pool] = {
         ),
         open=False,
     ),
-    "w": Pool(_WORDS, mentions=_QUOTED),
+    "w": Pool(_WORDS, mentions=_QUOTED, invent=invented_name),
     "sep": Pool(tuple(_SEPARATORS), mentions=("'{}'", '"{}"', "{}"), spoken=_SEPARATORS, open=False),
-    "key": Pool(_KEYS, mentions=_QUOTED),
-    "fn": Pool(_with_affixes(_FUNCTIONS, ("{}", "my_{}", "{}_2", "try_{}", "new_{}"))),
-    "cls": Pool(_CLASSES),
-    "attr": Pool(_ATTRIBUTES),
-    "msg": Pool(_PHRASES, mentions=("'{}'", '"{}"', "'{}'", '"{}"', "{}")),
+    "key": Pool(_KEYS, mentions=_QUOTED, invent=invented_name),
+    "fn": Pool(_with_affixes(_FUNCTIONS, ("{}", "my_{}", "{}_2", "try_{}", "new_{}")), invent=invented_name),
+    "cls": Pool(_CLASSES, invent=invented_class),
+    "attr": Pool(_ATTRIBUTES, invent=invented_name),
+    "msg": Pool(_PHRASES, mentions=("'{}'", '"{}"', "'{}'", '"{}"', "{}"), invent=invented_phrase),
     "txt": Pool(
         tuple(f"{stem}.txt" for stem in _STEMS),
         mentions=("{}", "{}", "{}", "'{}'", '"{}"', "the file {}", "a file called {}"),
+        invent=invented_file(".txt"),
     ),
     "jsonfile": Pool(
         tuple(f"{stem}.json" for stem in _STEMS),
         mentions=("{}", "{}", "'{}'", '"{}"', "the file {}", "a file called {}"),
+        invent=invented_file(".json"),
     ),
     "csvfile": Pool(
         tuple(f"{stem}.csv" for stem in _STEMS),
         mentions=("{}", "{}", "'{}'", '"{}"', "the file {}", "a file called {}"),
+        invent=invented_file(".csv"),
     ),
     "year": Pool(tuple(str(year) for year in range(1990, 2040))),
     "month": Pool(tuple(str(month) for month in range(1, 13)), open=False),

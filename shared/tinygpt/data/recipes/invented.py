@@ -1,0 +1,78 @@
+"""Names, numbers and phrases made up on the spot: a model can't know them by heart, only copy them from the prompt."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+from collections.abc import Callable
+from random import Random
+
+_ONSETS = (
+    *"bcdfghjklmnpqrstvwyz", "bl", "br", "ch", "cl", "cr", "dr", "fl", "gr", "pl", "pr", "qu", "sh", "st", "th", "tr", "",
+)  # fmt: skip
+_VOWELS = (*"aaeeiioou", "ai", "ea", "ee", "oo", "ou", "y")
+_CODAS = ("", "", "", *"dklmnprstx", "ck", "ll", "nd", "nt", "rk", "rs", "ss", "st", "ng")
+_ENDINGS = ("1", "2", "3", "4", "7", "10", "_1", "_2", "_3", "_x", "_b", "_id", "_new", "_list", "s")
+_NOUNS_TEXT = """
+price score user file student total max min avg count day week month year old new my the first last red blue big
+small home work school bank city team game player word letter line page book song movie food fruit animal car bus
+train plane room house street shop order item cart stock sale tax cost fee bill name age title size width height
+speed time hour temp rain wind sun data info list set map key value code test exam grade class group row col cell
+index level point goal shot step path root leaf node edge left right top side front back start end low high raw
+clean final best main next prev input output result answer guess entry record log note message mail phone number
+"""
+_IN_USE_TEXT = """
+json csv re os math random date datetime timedelta path file result total count text out io self cls args row rows
+index item items number numbers word words key value values line lines letter cases draw seed code
+"""
+_NOUNS = _NOUNS_TEXT.split()
+_IN_USE = frozenset(_IN_USE_TEXT.split())
+"""Names that the code or the checks of some family use for themselves."""
+
+
+def _syllables(rng: Random) -> str:
+    count = rng.choice((1, 2, 2, 2, 3))
+    return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(count))
+
+
+def _name(rng: Random) -> str:
+    kind = rng.random()
+    if kind < 0.45:
+        return _syllables(rng)
+    if kind < 0.6:
+        return _syllables(rng) + rng.choice(_ENDINGS)
+    if kind < 0.7:
+        return rng.choice(_NOUNS) + rng.choice(_ENDINGS)
+    if kind < 0.9:
+        return f"{rng.choice(_NOUNS)}_{rng.choice(_NOUNS)}"
+    return rng.choice(_NOUNS) + rng.choice(_NOUNS).capitalize()
+
+
+def invented_name(rng: Random) -> str:
+    """A variable's name: "brelko", "tumi_2", "tax_total", "userGoal"."""
+    while True:
+        name = _name(rng)
+        taken = name in _IN_USE or keyword.iskeyword(name) or hasattr(builtins, name)
+        if not taken and 2 < len(name) < 16:
+            return name
+
+
+def invented_class(rng: Random) -> str:
+    """A class's name: "Brelko", "TaxTotal"."""
+    return "".join(part[0].upper() + part[1:] for part in invented_name(rng).split("_"))
+
+
+def invented_file(suffix: str) -> Callable[[Random], str]:
+    """Names of files that end in `suffix`."""
+    return lambda rng: invented_name(rng) + suffix
+
+
+def invented_number(rng: Random) -> str:
+    """Three or four digits."""
+    return str(rng.randrange(101, 10_000))
+
+
+def invented_phrase(rng: Random) -> str:
+    """One to four words: "tax over", "brel my list"."""
+    words = (rng.choice(_NOUNS) if rng.random() < 0.6 else _syllables(rng) for _ in range(rng.choice((1, 2, 2, 3, 4))))
+    return " ".join(words)

@@ -1,0 +1,67 @@
+"""Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024).
+
+The momentum of a matrix's gradient is replaced by the nearest matrix whose singular values are all about 1: every
+direction of the layer learns at the same speed, where Adam lets a few dominate. The nearest one is found by a
+Newton-Schulz iteration, matrix products alone. Matrices of one shape are stacked and iterated together, and queries,
+keys and values are three matrices though they are stored as one: small matrices would spend the time in dispatch.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5
+
+
+def orthogonalise(stack: Tensor) -> Tensor:
+    """(N, rows, columns), rows <= columns, to matrices of the same singular vectors with singular values near 1."""
+    a, b, c = _COEFFICIENTS
+    x = stack.bfloat16()
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(_ITERATIONS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.float()
+
+
+class Muon(torch.optim.Optimizer):
+    """For matrices only. A matrix of rows = 3 * columns is taken as three stacked square ones."""
+
+    def __init__(self, matrices: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float) -> None:
+        super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        assert closure is None
+        for group in self.param_groups:
+            by_shape: defaultdict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+            for parameter in group["params"]:
+                update = self._nesterov(parameter, group)
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                for matrix, part in zip(_parts(parameter), _parts(update), strict=True):
+                    by_shape[matrix.shape].append((matrix, part))
+            for (rows, columns), matrices in by_shape.items():
+                stack = torch.stack([part for _, part in matrices])
+                updates = orthogonalise(stack) if rows <= columns else orthogonalise(stack.mT).mT
+                length = max(1.0, rows / columns) ** 0.5
+                for (matrix, _), update in zip(matrices, updates, strict=True):
+                    matrix.add_(update, alpha=-group["lr"] * length)
+
+    def _nesterov(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+        assert parameter.grad is not None
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        momentum: Tensor = state["momentum"]
+        momentum.lerp_(parameter.grad, 1 - group["momentum"])
+        return parameter.grad.lerp(momentum, group["momentum"])
+
+
+def _parts(matrix: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values apart, as views; any other matrix whole."""
+    rows, columns = matrix.shape
+    return matrix.view(3, columns, columns).unbind() if rows == 3 * columns else (matrix,)

@@ -1,0 +1,33 @@
+"""Row-wise Adagrad, for tables of which a step uses few rows (Duchi et al., 2011; by rows: Mudigere et al., 2021).
+
+Each row's step shrinks with the square root of what its gradients have summed up to, so that rare rows still learn
+fast when frequent ones have settled. One number is kept for a row, and rows without a gradient cost nothing.
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+
+class RowwiseAdagrad(torch.optim.Optimizer):
+    """For tables (rows, width) with sparse gradients."""
+
+    def __init__(self, tables: Iterable[nn.Parameter], lr: float) -> None:
+        super().__init__(tables, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        assert closure is None
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is None:
+                    continue
+                state = self.state[table]
+                if not state:
+                    state["sum"] = torch.zeros(table.size(0), device=table.device)
+                gradient = table.grad.coalesce()
+                rows, values = gradient.indices()[0], gradient.values()
+                state["sum"].index_add_(0, rows, values.square().mean(dim=1))
+                length = state["sum"][rows].sqrt().unsqueeze(1) + 1e-12
+                table.index_add_(0, rows, values / length, alpha=-group["lr"])
