@@ -132,7 +132,7 @@ def test_expressions_are_asked_for_as_functions_too() -> None:
 
 def test_wording_varies() -> None:
     for family in FAMILIES:
-        assert len({drawn.prompt for drawn in draws(family, 15)}) >= 10, family.name
+        assert len({drawn.prompt for drawn in draws(family, 20)}) >= 10, family.name
 
 
 def test_no_name_in_a_pool_hides_a_builtin_or_a_module_that_code_uses() -> None:

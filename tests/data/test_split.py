@@ -127,7 +127,7 @@ def test_every_held_out_slots_row_has_a_value_that_training_never_has(rows: list
 
 def test_a_share_of_every_open_pool_is_held_out() -> None:
     for name, pool in POOLS.items():
-        if pool.open and len(pool.values) >= 30:
+        if pool.open and len(pool.values) >= 60:
             share = sum(map(is_held_out_value, pool.values)) / len(pool.values)
             assert 0.01 < share < 0.25, (name, share)
 

@@ -6,7 +6,7 @@ import json
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -319,20 +319,31 @@ def test_the_trainer_does_not_start_without_the_package(monkeypatch: pytest.Monk
 # -- Weights & Biases
 
 
+def wandb_records(path: Path) -> Iterator[bytes]:
+    """The records of an offline run's file: LevelDB's log format, blocks of 32 KiB, behind a header of 7 bytes."""
+    content, at_byte, record = path.read_bytes(), 7, b""
+    while at_byte + 7 <= len(content):
+        length, kind = struct.unpack_from("<HB", content, at_byte + 4)
+        record += content[at_byte + 7 : at_byte + 7 + length]
+        at_byte += 7 + length
+        if kind in (1, 4):  # whole, or the last part of one
+            yield record
+            record = b""
+        if (left := -at_byte % 32768) < 7:  # a block's end has no room for another
+            at_byte += left
+
+
 def wandb_history(folder: Path) -> dict[int, dict[str, float]]:
-    """What an offline run's file has, by step."""
+    """What the offline runs of a folder logged, by step."""
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
     history: dict[int, dict[str, float]] = {}
     for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
-        store = DataStore()
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
-            record = Record.FromString(data)
-            items = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
-            if items:
-                history.setdefault(items["_step"], {}).update(items)
+        for data in wandb_records(path):
+            items = Record.FromString(data).history.item
+            values = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in items}
+            if values:
+                history.setdefault(values["_step"], {}).update(values)
     return history
 
 

@@ -1,0 +1,53 @@
+"""What recipes make up on the spot: names that Python takes, many of them, some of them kept from training."""
+
+import builtins
+import keyword
+from random import Random
+
+import pytest
+
+from tinygpt.data.recipes.invented import (
+    invented_class,
+    invented_file,
+    invented_name,
+    invented_number,
+    invented_phrase,
+)
+from tinygpt.data.recipes.slots import INVENTED, POOLS, Pool
+from tinygpt.data.split import is_held_out_value
+
+NAMES = [invented_name(Random(seed)) for seed in range(3000)]
+
+
+@pytest.mark.parametrize("names", [NAMES, [invented_class(Random(seed)) for seed in range(500)]])
+def test_names_are_names_and_hide_nothing(names: list[str]) -> None:
+    for name in names:
+        assert name.isidentifier(), name
+        assert not keyword.iskeyword(name), name
+        assert not hasattr(builtins, name), name
+
+
+def test_there_are_too_many_names_to_know_by_heart() -> None:
+    assert len(set(NAMES)) > 0.9 * len(NAMES)
+
+
+def test_about_a_tenth_is_kept_from_training() -> None:
+    assert sum(map(is_held_out_value, NAMES)) / len(NAMES) == pytest.approx(0.1, abs=0.02)
+
+
+def test_the_same_random_state_gives_the_same_value() -> None:
+    for invent in (invented_name, invented_class, invented_number, invented_phrase, invented_file(".csv")):
+        assert invent(Random(7)) == invent(Random(7))
+
+
+def test_a_pool_invents_about_as_often_as_it_should() -> None:
+    pool = Pool(("listed",), invent=invented_name)
+    rng = Random(0)
+
+    invented = sum(pool.draw(rng) != "listed" for _ in range(2000)) / 2000
+
+    assert invented == pytest.approx(INVENTED, abs=0.05)
+
+
+def test_every_variable_may_be_invented() -> None:
+    assert all(pool.invent is not None for pool in POOLS.values() if pool.variable)
