@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format unit smoke e2e up down lock clean
+.PHONY: help install run test lint format unit smoke e2e test-tracking up down lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,11 +51,19 @@ unit: $(INSTALLED)  ## pytest, on a real Redis
 e2e: $(INSTALLED)  ## The compose stack on a real Docker engine: up, train, generate, fail, recover, down
 	@$(BIN)/python -m pytest -m e2e --timeout 1200 tests/e2e
 
+# A venv of their own on top of .venv: W&B and MLflow bring hundreds of megabytes.
+test-tracking: $(INSTALLED)  ## The tests of W&B and MLflow, offline, in a venv of their own
+	@$(BIN)/python -m venv .venv-tracking
+	@for site in .venv-tracking/lib/python*/site-packages; do \
+	   $(BIN)/python -c 'import sys; print(*(path for path in sys.path if "site-packages" in path), sep="\n")' > $$site/main.pth; done
+	@deploy/install .venv-tracking -e '.[model,wandb,mlflow,tensorboard]'
+	@.venv-tracking/bin/python -m pytest tests/training/test_tracking.py
+
 lock: $(INSTALLED)  ## Write requirements.lock from what is installed in .venv
 	@{ echo "# Exact versions; written by \`make lock\`."; \
 	   $(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu$$//'; } > requirements.lock.part
 	@mv requirements.lock.part requirements.lock
 
 clean:  ## Remove .venv and caches; var/ (your models) stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-tracking .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

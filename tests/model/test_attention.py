@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tinygpt.model.attention import CausalSelfAttention, plain_attention
 from tinygpt.model.config import ModelConfig
-from tinygpt.model.kv_cache import KVCache
+from tinygpt.model.kv_cache import LayerCache
 from tinygpt.model.transformer import TinyGPT
 
 CONFIG = ModelConfig(vocab_size=20, context_length=12, layers=2, heads=2, width=8, dropout=0.0)
@@ -65,7 +65,7 @@ def test_the_two_paths_are_equal_with_a_cache(past: int, new: int) -> None:
     for fused in (True, False):
         layer = attention()
         layer.fused = fused
-        cache = KVCache(CONFIG, batch=2).layers[0]
+        cache = LayerCache(2, CONFIG, x.device, x.dtype)
         layer(x[:, :past], cache)
         results.append(layer(x[:, past:], cache))
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tinygpt.model.config import ModelConfig
-from tinygpt.model.kv_cache import KVCache
 from tinygpt.model.transformer import TinyGPT
 
 CONFIG = ModelConfig(vocab_size=30, context_length=16, layers=3, heads=2, width=8)
@@ -19,7 +18,7 @@ def model() -> TinyGPT:
 def test_reading_in_pieces_gives_the_logits_of_reading_at_once(pieces: list[int]) -> None:
     gpt = model()
     ids = torch.randint(0, 30, (2, 16))
-    cache = KVCache(CONFIG, batch=2)
+    cache = gpt.make_cache(batch=2)
 
     logits = torch.cat([gpt(piece, cache) for piece in torch.split(ids, pieces, dim=1)], dim=1)
 
@@ -27,7 +26,8 @@ def test_reading_in_pieces_gives_the_logits_of_reading_at_once(pieces: list[int]
 
 
 def test_the_cache_knows_how_many_tokens_it_holds() -> None:
-    gpt, cache = model(), KVCache(CONFIG)
+    gpt = model()
+    cache = gpt.make_cache()
 
     lengths = [cache.length]
     for piece in (5, 1, 3):
@@ -38,7 +38,8 @@ def test_the_cache_knows_how_many_tokens_it_holds() -> None:
 
 
 def test_more_than_the_context_in_all_is_refused_and_leaves_the_cache_as_it_was() -> None:
-    gpt, cache = model(), KVCache(CONFIG)
+    gpt = model()
+    cache = gpt.make_cache()
     gpt(torch.zeros(1, 16, dtype=torch.long), cache)
 
     with pytest.raises(ValueError, match="17 tokens"):
@@ -48,7 +49,7 @@ def test_more_than_the_context_in_all_is_refused_and_leaves_the_cache_as_it_was(
 
 
 def test_what_is_appended_comes_after_what_is_there() -> None:
-    layer = KVCache(CONFIG).layers[0]
+    layer = model().make_cache().layers[0]
     first, second = torch.ones(1, 2, 3, 4), torch.full((1, 2, 1, 4), 2.0)
     layer.append(first, -first)
 
@@ -60,11 +61,11 @@ def test_what_is_appended_comes_after_what_is_there() -> None:
 
 def test_two_caches_share_nothing() -> None:
     gpt = model()
-    one, other = KVCache(CONFIG), KVCache(CONFIG)
+    one, other = gpt.make_cache(), gpt.make_cache()
     gpt(torch.full((1, 4), 3), one)
     gpt(torch.full((1, 4), 9), other)
 
-    again = KVCache(CONFIG)
+    again = gpt.make_cache()
     gpt(torch.full((1, 4), 3), again)
     next_token = torch.full((1, 1), 5)
     assert torch.equal(gpt(next_token, one), gpt(next_token, again))

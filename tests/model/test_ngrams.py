@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tinygpt.model.config import ModelConfig
-from tinygpt.model.kv_cache import KVCache
 from tinygpt.model.ngrams import NgramEmbedding
 from tinygpt.model.transformer import TinyGPT
 
@@ -77,7 +76,7 @@ def test_a_whole_model_reads_in_pieces_what_it_reads_at_once(pieces: list[int]) 
     model = TinyGPT(config).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    ids, cache = torch.randint(0, 30, (2, 16)), KVCache(config, batch=2)
+    ids, cache = torch.randint(0, 30, (2, 16)), model.make_cache(batch=2)
 
     logits = torch.cat([model(piece, cache) for piece in torch.split(ids, pieces, dim=1)], dim=1)
 

@@ -7,7 +7,6 @@ import torch
 
 from tinygpt.model.attention import CausalSelfAttention
 from tinygpt.model.config import SIZES, ModelConfig
-from tinygpt.model.kv_cache import KVCache
 from tinygpt.model.positions import rotary_table, rotate
 from tinygpt.model.transformer import TinyGPT
 
@@ -48,7 +47,7 @@ def test_the_plain_path_equals_the_fused_path_with_rotary_positions() -> None:
 def test_a_cache_gives_the_logits_of_the_whole_sequence() -> None:
     model = TinyGPT(ROTARY).eval()
     ids = torch.randint(0, 20, (1, 24))
-    cache = KVCache(ROTARY)
+    cache = model.make_cache()
     pieces = [model(ids[:, :7], cache), *(model(ids[:, i : i + 1], cache) for i in range(7, 24))]
 
     torch.testing.assert_close(torch.cat(pieces, dim=1), model(ids))

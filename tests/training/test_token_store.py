@@ -175,6 +175,17 @@ def test_one_that_was_interrupted_is_not_there(tmp_path: Path, file: Path, polls
     assert len(prepared(file, tmp_path / "tokens", poll=fails_after(4)).training) == 54
 
 
+def test_it_is_renamed_not_copied_to_its_place(tmp_path: Path, file: Path) -> None:
+    under_way: list[int] = []
+
+    def poll() -> None:
+        under_way.extend(path.stat().st_ino for path in tmp_path.glob("tokens/.incoming-*/training.jsonl"))
+
+    store = prepared(file, tmp_path / "tokens", poll=poll)
+
+    assert store.training_rows.stat().st_ino in under_way
+
+
 def test_a_folder_left_by_a_killed_process_is_not_used(tmp_path: Path, file: Path) -> None:
     target = prepared(file, tmp_path / "tokens").training_rows.parent
     target.rename(target.with_name(".incoming-x"))

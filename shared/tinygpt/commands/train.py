@@ -26,7 +26,10 @@ def train(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for best.pt and last.pt.")] = Path("var/cli"),
-    preset: Annotated[Literal["quick-start", "default"], typer.Option()] = "quick-start",
+    preset: Annotated[
+        Literal["quick-start", "default", "classic"],
+        typer.Option(help="classic: the tutorial's network and AdamW alone, for comparison."),
+    ] = "quick-start",
     model: Annotated[Literal["tiny", "small"] | None, typer.Option(help="Size, instead of the preset's.")] = None,
     tokenizer: Annotated[TokenizerKind, typer.Option(help="What a token is.")] = "characters",
     context_length: Annotated[int | None, typer.Option(help="Tokens, prompt and code together.")] = None,

@@ -57,8 +57,10 @@ class TrainRequest(BaseModel):
     rows: Annotated[list[RowIn], Field(min_length=1, max_length=20_000)] | None = Field(
         default=None, description="Rows to train on, instead of `dataset`."
     )
-    preset: Literal["quick-start", "default"] = Field(
-        default="default", description="`quick-start`: about 90 s on 2 cores; `default`: at most 10 minutes."
+    preset: Literal["quick-start", "default", "classic"] = Field(
+        default="default",
+        description="`quick-start`: about 90 s on 2 cores; `default`: at most 10 minutes; `classic`: the tutorial's "
+        "network and AdamW alone, for comparison, at most 10 minutes.",
     )
     model: Literal["tiny", "small"] | None = Field(default=None, description="The size, instead of the preset's.")
     context_length: int | None = Field(default=None, ge=16, le=4096, description="Tokens, prompt and code together.")

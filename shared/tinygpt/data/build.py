@@ -35,6 +35,10 @@ Row = dict[str, str]
 
 MAX_LENGTH = 240
 HELD_OUT_SHARE = 0.025
+HELD_OUT_ROWS = 1_200
+"""Of each kind, at most."""
+COMPOSED_SHARE = 0.5
+"""Compositions have so much in common that training needs fewer of each than their weight says."""
 MISSES_IN_A_ROW = 60
 
 
@@ -61,7 +65,7 @@ def build(rows: int = 24_000, seed: int = 0, families: Sequence[Family] | None =
     """
     families = all_families() if families is None else tuple(families)
     builder = _Builder(families, seed)
-    share = round(rows * HELD_OUT_SHARE)
+    share = min(round(rows * HELD_OUT_SHARE), HELD_OUT_ROWS)
     with _empty_working_folder():
         held_out = [row for split in HELD_OUT for row in builder.grow(split, share, None)]
         training = builder.grow(TRAIN, rows - len(held_out), HeldOut(held_out))
@@ -100,7 +104,7 @@ class _Builder:
         open_sources = [source for source in sources if self._belongs(source[0], split)]
         rows: list[Row] = []
         while len(rows) < count and open_sources:
-            quotas = _quotas([family.weight for family, _ in open_sources], count - len(rows))
+            quotas = _quotas([_weight(family, split) for family, _ in open_sources], count - len(rows))
             still_open = []
             for (family, rng), quota in zip(open_sources, quotas, strict=True):
                 drawn = [row for _ in range(quota) if (row := self._next(family, split, rng, held_out))]
@@ -164,6 +168,10 @@ def _draw(
 
 def _shows_unseen_value(drawn: Drawn) -> bool:
     return any(drawn.family.pool(slot).open and is_held_out_value(value) for slot, value in drawn.values.items())
+
+
+def _weight(family: Family, split: Split) -> float:
+    return family.weight * (COMPOSED_SHARE if split == TRAIN and len(family.parts) > 1 else 1.0)
 
 
 def _quotas(weights: Sequence[float], count: int) -> list[int]:

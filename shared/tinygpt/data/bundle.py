@@ -14,7 +14,7 @@ from tinygpt.data.split import TRAIN, HeldOut, normalised
 TRAIN_FILE = "train.jsonl"
 HELD_OUT_FILE = "held_out.jsonl"
 CURATED_FILE = "curated.jsonl"
-DEFAULT_ROWS = 48_000
+DEFAULT_ROWS = 100_000
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Decoding one sequence: read the prompt at once, then token by token with a key-value cache."""
+"""Decoding one sequence: read the prompt at once, then token by token with a cache."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ import torch
 from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import EOS
 from tinygpt.inference.sampling import SamplingParameters, next_token_probabilities, sample
-from tinygpt.model.kv_cache import KVCache
 from tinygpt.model.transformer import TinyGPT
 
 
@@ -40,7 +39,7 @@ def decode(
         generator.seed()
     else:
         generator.manual_seed(parameters.seed)
-    cache = KVCache(model.config, device=model.device) if use_cache else None
+    cache = model.make_cache() if use_cache else None
     ids = list(prompt_ids)
     output: list[int] = []
     unread = ids

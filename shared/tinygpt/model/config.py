@@ -1,7 +1,9 @@
 """Every size of the network, and the presets."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+Architecture = Literal["transformer", "lstm", "mamba"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,17 @@ class ModelConfig:
     qk_norm: bool = False
     """Queries and keys normalised to unit length, then scaled by a learned factor (Henry et al., 2020)."""
     convolution: int = 0
-    """Taps of the short causal convolutions on queries, keys and values and on the MLP's input (`convolution.py`)."""
+    """Taps of the short causal convolutions on queries, keys and values and on the MLP's input (Fu et al., 2023;
+    `convolution.py`)."""
     ngrams: tuple[int, ...] = ()
-    """Sizes of the n-grams of tokens with an embedding of their own (`ngrams.py`)."""
+    """Sizes of the n-grams of tokens with an embedding of their own (Pagnoni et al., 2024; `ngrams.py`)."""
     ngram_buckets: int = 49_152
     """Rows of the n-grams' table."""
     tie_weights: bool = True
     """The output head shares the token embedding's weights (Press & Wolf, 2017)."""
+    architecture: Architecture = "transformer"
+    """What the blocks are: `transformer.py`, `lstm.py` or `mamba.py`. The recurrent two read in order, and need neither
+    `positions`, `qk_norm` nor `convolution`."""
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "layers", "heads", "width"):
@@ -41,6 +47,8 @@ class ModelConfig:
         if self.ngrams and (min(self.ngrams) < 2 or self.ngram_buckets < 1):
             raise ValueError("ngrams must be 2 or longer, and ngram_buckets at least 1")
         object.__setattr__(self, "ngrams", tuple(self.ngrams))
+        if self.architecture not in get_args(Architecture):
+            raise ValueError(f"architecture is {self.architecture!r}; it must be transformer, lstm or mamba")
         if self.positions not in ("learned", "rotary"):
             raise ValueError(f"positions is {self.positions!r}; it must be learned or rotary")
         if self.positions == "rotary" and self.head_width % 2:

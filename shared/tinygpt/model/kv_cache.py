@@ -1,4 +1,4 @@
-"""What is kept of the tokens already seen, so that decoding computes only the new token's."""
+"""The keys and values of the tokens already seen: what attention keeps for decoding."""
 
 import torch
 from torch import Tensor
@@ -29,24 +29,3 @@ class LayerCache:
         self.values[:, :, self.length : end] = values
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
-
-
-class KVCache:
-    """The caches of all layers, and the last ids for n-grams. Lives as long as one sequence is decoded."""
-
-    def __init__(
-        self,
-        config: ModelConfig,
-        *,
-        batch: int = 1,
-        device: torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        device = device or torch.device("cpu")
-        self.layers = [LayerCache(batch, config, device, dtype) for _ in range(config.layers)]
-        self.recent_ids = torch.zeros((batch, max(config.ngrams, default=1) - 1), device=device, dtype=torch.long)
-
-    @property
-    def length(self) -> int:
-        """Tokens held."""
-        return self.layers[0].length

@@ -4,15 +4,20 @@ Shapes: B batch, T time, C width, V vocabulary.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tinygpt.model.attention import CausalSelfAttention
-from tinygpt.model.config import ModelConfig
+from tinygpt.model.cache import Cache
+from tinygpt.model.config import Architecture, ModelConfig
 from tinygpt.model.convolution import ShortConvolution
-from tinygpt.model.kv_cache import KVCache, LayerCache
+from tinygpt.model.kv_cache import LayerCache
+from tinygpt.model.lstm import LSTMBlock, LSTMCache
+from tinygpt.model.mamba import MambaBlock, MambaCache
 from tinygpt.model.ngrams import NgramEmbedding
 
 
@@ -53,9 +58,22 @@ class Block(nn.Module):
         return y
 
 
+_BLOCKS: dict[Architecture, Callable[[ModelConfig], nn.Module]] = {
+    "transformer": Block,
+    "lstm": LSTMBlock,
+    "mamba": MambaBlock,
+}
+_LAYER_CACHES: dict[Architecture, Callable[[int, ModelConfig, torch.device, torch.dtype], Any]] = {
+    "transformer": LayerCache,
+    "lstm": LSTMCache,
+    "mamba": MambaCache,
+}
+
+
 class TinyGPT(nn.Module):
     """Token ids in, logits over the next token out.
 
+    `config.architecture` says what the blocks are, to compare a transformer's with others; all else is the same.
     Padding goes on the right: a position never sees what comes after it, so no padding mask is needed.
     """
 
@@ -63,13 +81,14 @@ class TinyGPT(nn.Module):
         super().__init__()
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.width)
-        if config.positions == "learned":
+        self.learns_positions = config.architecture == "transformer" and config.positions == "learned"
+        if self.learns_positions:
             self.position_embedding = nn.Embedding(config.context_length, config.width)
         self.ngram_embedding = (
             NgramEmbedding(config.ngrams, config.ngram_buckets, config.width) if config.ngrams else None
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(_BLOCKS[config.architecture](config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
         self._initialise()
@@ -79,19 +98,20 @@ class TinyGPT(nn.Module):
     def _initialise(self) -> None:
         """GPT-2's: normal with 0.02; what writes to the residual stream shrunk by the number of such writes.
 
-        What is added to a plain transformer starts at nothing: convolutions and n-grams at 0.
+        What is added to a plain transformer starts at nothing: convolutions and n-grams at 0. An LSTM's own matrices,
+        and vectors other than a bias, start as their module says.
         """
         for name, parameter in self.named_parameters():
             if name.endswith(("convolution.weight", "table.weight")):
                 nn.init.zeros_(parameter)
-            elif parameter.dim() == 2:
+            elif name.endswith(".weight") and parameter.dim() == 2:
                 writes_to_stream = name.endswith("output.weight")
                 scale = 1 / math.sqrt(2 * self.config.layers) if writes_to_stream else 1.0
                 nn.init.normal_(parameter, std=0.02 * scale)
-            elif name.endswith("bias"):
+            elif name.endswith(".bias"):
                 nn.init.zeros_(parameter)
 
-    def features(self, ids: Tensor, cache: KVCache | None = None, wanted: Tensor | None = None) -> Tensor:
+    def features(self, ids: Tensor, cache: Cache | None = None, wanted: Tensor | None = None) -> Tensor:
         """ids (B, T) to the last layer's features (B, T, C). Raises `ValueError` beyond the context length.
 
         With `wanted` (N), indices into B * T, the features of those positions alone, (N, C): the last MLP is then
@@ -102,7 +122,7 @@ class TinyGPT(nn.Module):
         if end > self.config.context_length:
             raise ValueError(f"{end} tokens are more than the context of {self.config.context_length}")
         x = self.token_embedding(ids)
-        if self.config.positions == "learned":
+        if self.learns_positions:
             x = x + self.position_embedding(torch.arange(past, end, device=ids.device))
         if self.ngram_embedding is not None:
             x = x + self.ngram_embedding(ids, cache.recent_ids if cache is not None else None).to(x.dtype)
@@ -110,13 +130,22 @@ class TinyGPT(nn.Module):
         for i, block in enumerate(self.blocks):
             is_last = i == len(self.blocks) - 1
             x = block(x, cache.layers[i] if cache is not None else None, wanted if is_last else None)
+        if cache is not None:
+            cache.length = end
         normed: Tensor = self.final_norm(x)
         return normed
 
-    def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
         """ids (B, T) to logits (B, T, V)."""
         logits: Tensor = self.head(self.features(ids, cache))
         return logits
+
+    def make_cache(self, batch: int = 1) -> Cache:
+        """An empty cache for `batch` sequences that are decoded side by side."""
+        weight, config = self.token_embedding.weight, self.config
+        layer_cache = _LAYER_CACHES[config.architecture]
+        layers = [layer_cache(batch, config, weight.device, weight.dtype) for _ in range(config.layers)]
+        return Cache(layers, torch.zeros(batch, max(config.ngrams, default=1) - 1, device=self.device, dtype=torch.long))
 
     @property
     def parameter_count(self) -> int:

@@ -29,7 +29,7 @@ class TrainConfig:
     muon_learning_rate: float = 0.02
     """Muon's peak."""
     table_learning_rate: float = 0.02
-    """Peak of the row-wise Adagrad that learns the table of n-grams."""
+    """Peak of the row-wise Adagrad that learns the table of n-grams (Duchi et al., 2011; `rowwise_adagrad.py`)."""
     final_learning_rate_share: float = 0.0
     """Where the linear decay ends, as a share of the peak."""
     warmup_steps: int = 50
@@ -48,7 +48,8 @@ class TrainConfig:
     held_out_share: float = 0.1
     seed: int = 0
     precision: Precision = "auto"
-    """`bf16` where the processor computes in it, else `fp32`; see `precision.py`."""
+    """`auto`: `bf16` (Kalamkar et al., 2019) where the processor computes in it, else `fp32`. The optimiser's weights
+    are fp32 in any case (Micikevicius et al., 2018); see `precision.py`."""
     threads: int | None = None
     """CPU threads; None leaves torch's choice."""
 
@@ -66,8 +67,19 @@ class TrainConfig:
 PRESETS: dict[str, TrainConfig] = {
     "quick-start": TrainConfig(),
     "default": TrainConfig(model=replace(SIZES["small"], context_length=512), max_seconds=570.0, evaluations=20),
+    "classic": TrainConfig(
+        model=ModelConfig(),
+        batch_size=32,
+        optimizer="adamw",
+        learning_rate=1e-3,
+        weight_decay=0.1,
+        precision="fp32",
+        max_seconds=570.0,
+        evaluations=20,
+    ),
 }
-"""`quick-start` answers in about a minute and a half, `default` in less than ten, on two cores."""
+"""`quick-start` answers in about a minute and a half, `default` in less than ten, on two cores. `classic` is what a
+tutorial trains (nanoGPT: Karpathy, 2022), with the time of `default`: what the others are compared with."""
 
 
 def config_from_request(request: TrainRequest, *, threads: int | None = None) -> TrainConfig:
