@@ -37,7 +37,7 @@ MAX_LENGTH = 240
 HELD_OUT_SHARE = 0.025
 HELD_OUT_ROWS = 1_200
 """Of each kind, at most."""
-COMPOSED_SHARE = 0.5
+COMPOSED_SHARE = 0.6
 """Compositions have so much in common that training needs fewer of each than their weight says."""
 MISSES_IN_A_ROW = 60
 

@@ -33,9 +33,10 @@ def encode_example(row: Row, tokenizer: Tokenizer, context_length: int) -> Examp
     """The row as inputs and labels of at most `context_length`; None where the cut leaves nothing to learn."""
     tokens, code_start = tokenizer.encode_supervised(row.prompt, row.code)
     tokens = tokens[: context_length + 1]
-    if len(tokens) <= code_start:
+    code_characters = tokenizer.character_count(tokens[code_start:])
+    if code_characters == 0:  # nothing is left, or no more than the first bytes of a character
         return None
-    return example_of(tokens, code_start, tokenizer.character_count(tokens[code_start:]))
+    return example_of(tokens, code_start, code_characters)
 
 
 def encode_examples(rows: Sequence[Row], tokenizer: Tokenizer, context_length: int) -> list[Example]:

@@ -31,7 +31,7 @@ _IN_USE = frozenset(_IN_USE_TEXT.split())
 
 
 def _syllables(rng: Random) -> str:
-    count = rng.choice((1, 2, 2, 2, 3))
+    count = rng.choice((1, 2, 2, 2, 2, 3))
     return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(count))
 
 
@@ -53,7 +53,7 @@ def invented_name(rng: Random) -> str:
     while True:
         name = _name(rng)
         taken = name in _IN_USE or keyword.iskeyword(name) or hasattr(builtins, name)
-        if not taken and 2 < len(name) < 16:
+        if not taken and 2 < len(name) < 12:
             return name
 
 
@@ -73,6 +73,6 @@ def invented_number(rng: Random) -> str:
 
 
 def invented_phrase(rng: Random) -> str:
-    """One to four words: "tax over", "brel my list"."""
-    words = (rng.choice(_NOUNS) if rng.random() < 0.6 else _syllables(rng) for _ in range(rng.choice((1, 2, 2, 3, 4))))
+    """One to three words: "tax over", "brel my list"."""
+    words = (rng.choice(_NOUNS) if rng.random() < 0.6 else _syllables(rng) for _ in range(rng.choice((1, 2, 2, 3))))
     return " ".join(words)

@@ -1,7 +1,7 @@
 """The slot vocabulary: what may stand where a template says `$xs`, and how a prompt speaks of it.
 
 A slot's name, less a trailing digit, is the name of its pool: `$xs` and `$xs2` are two different list names.
-Half of all names are made up on the spot, so that a model must copy them from the prompt.
+A third of all names is made up on the spot, so that a model must copy them from the prompt.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from random import Random
 
 from tinygpt.data.recipes.invented import invented_class, invented_file, invented_name, invented_number, invented_phrase
 
-INVENTED = 0.5
+INVENTED = 0.35
 """How often a pool that invents values does."""
 
 
