@@ -171,7 +171,7 @@ def _shows_unseen_value(drawn: Drawn) -> bool:
 
 
 def _weight(family: Family, split: Split) -> float:
-    return family.weight * (COMPOSED_SHARE if split == TRAIN and len(family.parts) > 1 else 1.0)
+    return family.weight * (COMPOSED_SHARE if split == TRAIN and family.name.startswith("compositions.") else 1.0)
 
 
 def _quotas(weights: Sequence[float], count: int) -> list[int]:

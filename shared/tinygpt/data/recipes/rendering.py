@@ -143,7 +143,7 @@ def _mentioned(
         if unnamed and slot in family.variables:
             return rng.choice(pool.unnamed[_place(slot)])
         spoken = pool.spoken.get(values[slot], ())
-        if spoken and (not pool.mentions or rng.random() < SPOKEN):
+        if spoken and (not pool.mentions or values[slot].isspace() or rng.random() < SPOKEN):
             shown[slot] = rng.choice(spoken)
             return f"${slot}"
         return rng.choice(pool.mentions).format(f"${slot}")
