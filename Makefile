@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 .PHONY: help install run test lint format unit smoke e2e test-tracking up down lock clean
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Make .venv and install everything into it
 
@@ -58,6 +58,9 @@ test-tracking: $(INSTALLED)  ## The tests of W&B and MLflow, offline, in a venv 
 	   $(BIN)/python -c 'import sys; print(*(path for path in sys.path if "site-packages" in path), sep="\n")' > $$site/main.pth; done
 	@deploy/install .venv-tracking -e '.[model,wandb,mlflow,tensorboard]'
 	@.venv-tracking/bin/python -m pytest tests/training/test_tracking.py
+
+bench-train: $(INSTALLED)  ## Training against the tutorial's way; ARGS=--help says what can be measured
+	@$(BIN)/python -m benchmarks.bench_train $(ARGS)
 
 lock: $(INSTALLED)  ## Write requirements.lock from what is installed in .venv
 	@{ echo "# Exact versions; written by \`make lock\`."; \

@@ -56,7 +56,7 @@ def _find_or_create(gateway: Gateway) -> RunRecord:
         active = gateway.runs.active()
         if active:
             return active[0]
-        request = TrainRequest(preset="quick-start", dataset="curated")
+        request = TrainRequest(preset="quick-start")
         latest = gateway.runs.newest(1)
         record, _ = gateway.runs.create(
             request,

@@ -1,8 +1,8 @@
-"""`tinygpt`: check and build data, train, generate, evaluate. Works with no service running."""
+"""`tinygpt`: check and build data, train, generate, evaluate, compare. Works with no service running."""
 
 import typer
 
-from tinygpt.commands import data, generate, train
+from tinygpt.commands import bench, data, generate, train
 from tinygpt.commands import eval as evaluation
 
 app = typer.Typer(
@@ -15,3 +15,4 @@ app.add_typer(data.app, name="data", help="Look at datasets.", no_args_is_help=T
 app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("eval")(evaluation.evaluate)
+app.add_typer(bench.app, name="bench", help="Compare alternatives on this machine.", no_args_is_help=True)

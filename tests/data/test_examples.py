@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tinygpt.data.examples import IGNORED, encode_example, encode_examples, split_rows
 from tinygpt.data.rows import Row
-from tinygpt.data.tokenizer import EOS, CharacterTokenizer
+from tinygpt.data.tokenizer import EOS, CharacterTokenizer, make_tokenizer
 
 TOKENIZER = CharacterTokenizer.from_corpus([])
 rows = st.lists(
@@ -107,3 +107,14 @@ def test_a_repeated_row_counts_once() -> None:
     split = split_rows([Row("one", "1")] * 50 + [Row("two", "2")])
 
     assert len(split.training) == len(split.held_out) == 1
+
+
+def test_a_cut_within_the_first_character_of_the_code_leaves_nothing_to_learn() -> None:
+    tokenizer = make_tokenizer("byte_pair", ["p"])
+    row = Row("p", "中")  # three bytes, three tokens
+
+    whole, cut = (encode_example(row, tokenizer, context_length) for context_length in (6, 4))
+
+    assert whole is not None
+    assert whole.code_characters == 2
+    assert cut is None

@@ -78,3 +78,12 @@ def test_collate_pads_on_the_right_inputs_with_pad_and_labels_with_ignored() -> 
 
     assert batch.ids.tolist() == [[2, 9, 3, PAD], [2, 3, 8, 8]]
     assert batch.labels.tolist() == [[IGNORED, IGNORED, 7, IGNORED], [IGNORED, 8, 8, 4]]
+
+
+def test_an_unmasked_batch_labels_the_prompt_too_and_no_padding() -> None:
+    long, short = Example([2, 7, 8, 3, 9], [IGNORED, IGNORED, IGNORED, 9, 4], 2), Example([2, 3], [IGNORED, 4], 1)
+
+    batch = collate([long, short], masked=False)
+
+    assert batch.labels.tolist() == [[7, 8, 3, 9, 4], [3, 4, IGNORED, IGNORED, IGNORED]]
+    assert collate([long]).labels.tolist() == [[IGNORED, IGNORED, IGNORED, 9, 4]]

@@ -8,17 +8,21 @@ import pytest
 import torch
 
 from tests.full_disk import full_disk
+from tests.training.checkpoints import differences, state_of
 from tinygpt.contracts.errors import InvalidCheckpoint, LeaseLost, StorageFull, TrainingFailed
 from tinygpt.contracts.runs import Progress, RunMetrics
 from tinygpt.data.examples import split_rows
 from tinygpt.data.rows import Row, read_rows, write_rows
+from tinygpt.data.tokenizer import TokenizerKind
 from tinygpt.durable import sha256_of
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.training import loop
+from tinygpt.training.batches import collate
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.loop import TrainResult, store_for, train
+from tinygpt.training.loss import masked_loss
 
 ROWS = [Row(f"add {i} to x", f"x + {i}") for i in range(60)]
 CONFIG = TrainConfig(
@@ -100,25 +104,6 @@ class Clock:
     def monotonic(self) -> float:
         self.now += 1.0
         return self.now
-
-
-def state_of(path: Path) -> dict[str, Any]:
-    """All that a checkpoint holds but how long it took."""
-    content: dict[str, Any] = torch.load(path, weights_only=True)
-    del content["training"]["elapsed_seconds"]
-    return content
-
-
-def differences(one: object, other: object, at: str = "") -> list[str]:
-    """Where two values differ, tensors in any bit."""
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return [] if one.dtype == other.dtype and torch.equal(one, other) else [at]
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return [found for key in one for found in differences(one[key], other[key], f"{at}/{key}")]
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
-        pairs = enumerate(zip(one, other, strict=True))
-        return [found for i, pair in pairs for found in differences(*pair, f"{at}/{i}")]
-    return [] if one == other else [at]
 
 
 def one_sentence(error: Exception) -> str:
@@ -402,6 +387,88 @@ def test_a_loss_that_is_no_number_says_what_to_lower_and_keeps_no_such_weights(t
 
     one_sentence(caught.value)
     assert not (tmp_path / "last.pt").exists()
+
+
+def test_weights_that_overflow_are_never_written(tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingFailed, match=r"weights overflowed by step 1, so last\.pt .* lower learning_rate"
+    ) as caught:
+        train(replace(CONFIG, learning_rate=1e39, warmup_steps=0), ROWS, [StopAfter(1)], folder=tmp_path)
+
+    one_sentence(caught.value)
+    assert not (tmp_path / "last.pt").exists()
+
+
+def test_a_validation_loss_that_is_no_number_keeps_no_such_weights(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match=r"The validation loss became (nan|inf) at step 1: train with a") as caught:
+        train(replace(CONFIG, learning_rate=1e39, warmup_steps=0, max_steps=1), ROWS, folder=tmp_path)
+
+    one_sentence(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["training_rows.jsonl"]
+
+
+def test_more_memory_than_there_is_says_what_to_make_smaller(tmp_path: Path) -> None:
+    enormous = replace(CONFIG.model, ngrams=(2,), ngram_buckets=10**13)
+
+    with pytest.raises(TrainingFailed, match="Memory ran out: train with a smaller batch_size") as caught:
+        train(replace(CONFIG, model=enormous), ROWS, folder=tmp_path)
+
+    one_sentence(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")],
+    ids=repr,
+)
+def test_memory_that_runs_out_in_a_step_leaves_the_checkpoints_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def out_of_memory(*_arguments: object) -> None:
+        raise error
+
+    train(CONFIG, ROWS, [StopAfter(12)], folder=tmp_path)
+    before = {path.name: sha256_of(path) for path in tmp_path.iterdir()}
+    monkeypatch.setattr(loop, "masked_loss", out_of_memory)
+
+    with pytest.raises(TrainingFailed, match="Memory ran out"):
+        train(CONFIG, ROWS, folder=tmp_path)
+
+    assert {path.name: sha256_of(path) for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("tokenizer", ["characters", "byte_pair"])
+def test_rows_of_one_character_train_to_an_end(tmp_path: Path, tokenizer: TokenizerKind) -> None:
+    rows = [Row("a" * (i + 1), "a") for i in range(20)]
+
+    result = train(replace(CONFIG, tokenizer=tokenizer, max_steps=100), rows, folder=tmp_path)
+
+    assert result.steps == 100
+    assert metrics_of(result).validation_loss < 1
+
+
+def test_the_gradient_weighs_labels_and_the_reported_loss_characters(tmp_path: Path) -> None:
+    """Byte-pair tokens stand for several characters, or for less than one."""
+    rows = [Row(f"{i} {word}", f"{word} = {i} * 'ü'") for i, word in enumerate(["apple", "pear", "plum"] * 20)]
+    config = replace(CONFIG, tokenizer="byte_pair", max_steps=1, optimizer="adamw", gradient_clip=1e9, batch_size=60)
+    config = replace(config, model=replace(config.model, dropout=0.0), learning_rate=1e-30)
+    weights = []
+    for name, micro_batches in (("one", 1), ("four", 4)):
+        witness = Witness()
+        train(replace(config, micro_batches=micro_batches), rows, [witness], folder=tmp_path / name)
+        last = state_of(tmp_path / name / "last.pt")
+        weights.append(last["resume"]["optimizer"]["parts"][0]["state"][0]["exp_avg"] / (1 - config.betas[0]))
+    store = store_for(config, rows, tmp_path / "tokens")
+    model = load_checkpoint(tmp_path / "one" / "last.pt").model
+    loss, labels = masked_loss(model, collate(store.training[:]))
+    (loss / labels).backward()
+
+    characters = sum(example.code_characters for example in store.training)
+    assert labels != characters
+    assert witness.steps[0].train_loss == pytest.approx(loss.item() / characters, abs=1e-3)
+    expected = model.token_embedding.weight.grad
+    for gradient in weights:
+        torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [[], ROWS[:1], ROWS[:1] * 20], ids=["none", "one", "one repeated"])

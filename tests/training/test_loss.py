@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tinygpt.contracts.runs import Progress
 from tinygpt.data.examples import IGNORED, Example, encode_examples
 from tinygpt.data.rows import Row
 from tinygpt.data.tokenizer import CharacterTokenizer
@@ -15,8 +16,9 @@ from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import Batch, collate
+from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import TrainConfig
-from tinygpt.training.loop import train
+from tinygpt.training.loop import store_for, train
 from tinygpt.training.loss import bits_per_character, masked_loss, validation_loss
 
 TOKENIZER = CharacterTokenizer.from_corpus([])
@@ -104,9 +106,7 @@ def test_the_validation_loss_weighs_characters_not_rows() -> None:
     gpt = model()
     total = sum(masked_loss(gpt, collate([example]))[0].item() for example in examples())
 
-    assert validation_loss(gpt, examples()) == pytest.approx(
-        total / sum(len(row.code) + 1 for row in ROWS), rel=1e-5
-    )
+    assert validation_loss(gpt, examples()) == pytest.approx(total / sum(len(row.code) + 1 for row in ROWS), rel=1e-5)
 
 
 def test_the_validation_loss_is_without_dropout_and_leaves_the_model_in_training() -> None:
@@ -124,3 +124,34 @@ def test_the_validation_loss_polls_between_batches() -> None:
     validation_loss(model(), examples() * 3, lambda: polls.append(None))
 
     assert len(polls) == math.ceil(len(ROWS) * 3 / 32)
+
+
+def test_an_unmasked_run_learns_from_the_prompt_as_well_and_is_validated_on_the_code_alone(tmp_path: Path) -> None:
+    """An untrained network has the same loss everywhere, if it is divided by what is counted."""
+    config = TrainConfig(
+        model=replace(CONFIG, tie_weights=False),
+        batch_size=8,
+        max_steps=1,
+        max_seconds=None,
+        masked=False,
+        learning_rate=1e-9,
+        muon_learning_rate=1e-9,
+        precision="fp32",
+    )
+    reported = LastProgress()
+
+    result = train(config, ROWS, [reported], folder=tmp_path)
+
+    assert reported.train_loss == pytest.approx(math.log(CONFIG.vocab_size), rel=0.02)
+    held_out = store_for(config, ROWS, tmp_path / "tokens").held_out[:]
+    assert result.metrics is not None
+    assert result.metrics.validation_loss == pytest.approx(
+        validation_loss(load_checkpoint(result.best).model, held_out), rel=1e-4
+    )
+
+
+class LastProgress(Callback):
+    train_loss: float | None = None
+
+    def on_step(self, progress: Progress) -> None:
+        self.train_loss = progress.train_loss

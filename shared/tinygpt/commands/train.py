@@ -21,9 +21,7 @@ from tinygpt.training.tracking import TrackerName, trackers
 def train(
     file: Annotated[
         Path | None,
-        typer.Argument(
-            help="Rows as JSONL, CSV or SQLite. Left out: the bundled data (quick-start: its hand-written part)."
-        ),
+        typer.Argument(help="Rows as JSONL, CSV or SQLite. Left out: the bundled data."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for best.pt and last.pt.")] = Path("var/cli"),
     preset: Annotated[
@@ -43,9 +41,12 @@ def train(
         list[TrackerName] | None, typer.Option(help="Track with this beside TensorBoard; may be given twice.")
     ] = None,
 ) -> None:
-    """Train a model on prompt/code rows. An interrupted run goes on with the same command."""
+    """Train a model on prompt/code rows. An interrupted run goes on with the same command.
+
+    In several processes, each with a part of every batch: torchrun --nproc-per-node 2 -m tinygpt train ...
+    """
     with one_sentence():
-        source = file or bundled_rows("curated" if preset == "quick-start" else "bundled")
+        source = file or bundled_rows("bundled")
         try:
             request = TrainRequest(
                 preset=preset,
@@ -64,6 +65,7 @@ def train(
             raise typer.BadParameter(f"{problem['msg']}, not {problem['input']!r}", param_hint=option) from error
         from tinygpt.training.callbacks import Callback, StopReason
         from tinygpt.training.config import config_from_request
+        from tinygpt.training.distributed import joined
         from tinygpt.training.loop import store_for
         from tinygpt.training.loop import train as train_model
 
@@ -95,12 +97,19 @@ def train(
         console = Console(highlight=False, soft_wrap=True)
         columns = (TextColumn("{task.fields[what]}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         with (
+            joined() as world,
             trackers(out, config, track or ()) as tracking,
-            ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar,
+            ProgressBar(*columns, console=console, disable=not (console.is_terminal and world.is_first)) as bar,
         ):
+            if not world.is_first:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process saves, and tells the others to stop
             task = bar.add_task("", what="starting", total=None)
-            store = store_for(config, source, out / "tokens")
-            result = train_model(config, store, [OnTerminal(), *tracking], folder=out)
+            with world.first_goes_first():
+                store = store_for(config, source, out / "tokens")
+            callbacks = [OnTerminal(), *tracking] if world.is_first else []
+            result = train_model(config, store, callbacks, folder=out, world=world)
+    if not world.is_first:
+        return
     if result.metrics is None or result.reason is StopReason.STOP_REQUESTED:
         console.print(f"Stopped at step {result.steps:,}; the same command goes on from {out}/last.pt.")
         raise typer.Exit(EXIT_INTERRUPTED)

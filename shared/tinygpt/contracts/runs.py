@@ -90,7 +90,7 @@ class Progress(BaseModel):
     max_steps: int | None = None
     elapsed_seconds: float
     seconds_left: float | None = None
-    train_loss: float | None = Field(default=None, description="Nats per labelled token, recent mean.")
+    train_loss: float | None = Field(default=None, description="Nats per character of code, recent mean.")
     validation_loss: float | None = Field(default=None, description="Nats per character of code, last evaluation.")
     best_validation_loss: float | None = None
     tokens_per_second: float | None = Field(default=None, description="Labelled tokens.")

@@ -1,1 +1,1 @@
-"""The network, a decoder-only transformer, and its checkpoint."""
+"""The network, a decoder-only transformer, the blocks that it is compared with, and its checkpoint."""

@@ -30,7 +30,8 @@ class LSTMBlock(nn.Module):
         self.lstm = nn.LSTM(config.width, config.width, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
         # The forget gates start open, so that what is remembered lasts (Jozefowicz et al., 2015).
-        nn.init.ones_(self.lstm.bias_ih_l0[config.width : 2 * config.width])
+        _, forget, _, _ = self.lstm.get_parameter("bias_ih_l0").chunk(4)
+        nn.init.ones_(forget)
 
     def forward(self, x: Tensor, cache: LSTMCache | None = None, wanted: Tensor | None = None) -> Tensor:
         """x (B, T, C) to (B, T, C); or, of the positions `wanted` (N) of the B * T alone, to (N, C)."""

@@ -41,8 +41,8 @@ def selective_scan(
     at most 1, and where it vanishes it is 0.
     """
     outputs = []
-    pieces = zip(*(part.split(chunk, dim=2) for part in (values, log_decay, write, read)), strict=True)
-    for v, log_d, w, r in pieces:
+    for start in range(0, values.size(2), chunk):
+        v, log_d, w, r = (part[:, :, start : start + chunk] for part in (values, log_decay, write, read))
         since_start = log_d.cumsum(dim=-1)  # (B, H, t): from the chunk's start to each token, as a logarithm
         between = since_start.unsqueeze(-1) - since_start.unsqueeze(-2)  # (B, H, t, s): from token s to token t
         later = torch.ones_like(between[0, 0], dtype=torch.bool).triu(1)
@@ -84,9 +84,9 @@ class MambaBlock(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, cache: MambaCache | None = None, wanted: Tensor | None = None) -> Tensor:
-        """x (B, T, C) to (B, T, C); or, of the positions `wanted` (N) of the B * T alone, to (N, C)."""
+        """x (B, T, C) to (B, T, C); or, of the positions `wanted` (W) of the B * T alone, to (W, C)."""
         projected = self.input(self.norm(x))
-        gate, mixed, step = projected.split((self.inner, self.inner + 2 * STATE_WIDTH, self.heads), dim=-1)
+        gate, mixed, step = torch.split(projected, [self.inner, self.inner + 2 * STATE_WIDTH, self.heads], dim=-1)
         mixed = F.silu(self.convolution(mixed, cache.recent if cache is not None else None))
         y = self._scan(mixed.float(), step.float(), cache).to(x.dtype) * F.silu(gate)  # (B, T, I)
         if wanted is not None:
@@ -97,15 +97,14 @@ class MambaBlock(nn.Module):
     def _scan(self, mixed: Tensor, step: Tensor, cache: MambaCache | None) -> Tensor:
         """mixed (B, T, I + 2 N) and step (B, T, H) to (B, T, I). In fp32: a shorter format would lose what a state
         gathers bit by bit."""
-        values, write, read = mixed.split((self.inner, STATE_WIDTH, STATE_WIDTH), dim=-1)
-        values = values.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, T, D)
+        values, write, read = torch.split(mixed, [self.inner, STATE_WIDTH, STATE_WIDTH], dim=-1)
+        values = values.view(*step.shape, -1).transpose(1, 2)  # (B, H, T, D)
         step = F.softplus(step + self.step_offset.float()).transpose(1, 2)  # (B, H, T)
         log_decay = -self.log_rate.float().exp().unsqueeze(-1) * step
         batch, heads, _, head_width = values.shape
         state = cache.state if cache is not None else values.new_zeros(batch, heads, STATE_WIDTH, head_width)
-        y, state = selective_scan(
-            step.unsqueeze(-1) * values, log_decay, write.unsqueeze(1), read.unsqueeze(1), state
-        )
+        y, state = selective_scan(step.unsqueeze(-1) * values, log_decay, write.unsqueeze(1), read.unsqueeze(1), state)
         if cache is not None:
             cache.state = state
-        return (y + self.skip.float() * values).transpose(1, 2).flatten(2)
+        y = y + self.skip.float() * values
+        return y.transpose(1, 2).flatten(2)

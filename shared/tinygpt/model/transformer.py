@@ -145,7 +145,9 @@ class TinyGPT(nn.Module):
         weight, config = self.token_embedding.weight, self.config
         layer_cache = _LAYER_CACHES[config.architecture]
         layers = [layer_cache(batch, config, weight.device, weight.dtype) for _ in range(config.layers)]
-        return Cache(layers, torch.zeros(batch, max(config.ngrams, default=1) - 1, device=self.device, dtype=torch.long))
+        return Cache(
+            layers, torch.zeros(batch, max(config.ngrams, default=1) - 1, device=self.device, dtype=torch.long)
+        )
 
     @property
     def parameter_count(self) -> int:

@@ -71,11 +71,12 @@ def _permutation(random: np.random.PCG64, size: int) -> NDArray[np.int64]:
     return np.argsort(random.random_raw(size), kind="stable")
 
 
-def collate(examples: Sequence[Example], context_length: int | None = None) -> Batch:
+def collate(examples: Sequence[Example], context_length: int | None = None, *, masked: bool = True) -> Batch:
     """Pad examples on the right, inputs with `<PAD>`, labels with `IGNORED`.
 
     With `context_length` the time is rounded up within it: kernels are compiled and kept for every shape (oneDNN),
-    so a few shapes train faster, and in half the memory, than one for every length.
+    so a few shapes train faster, and in half the memory, than one for every length. Without `masked` the prompt is
+    labelled too.
     """
     longest = max(len(example.ids) for example in examples)
     if context_length is not None:
@@ -85,4 +86,6 @@ def collate(examples: Sequence[Example], context_length: int | None = None) -> B
     for row, example in enumerate(examples):
         ids[row, : len(example.ids)] = example.ids
         labels[row, : len(example.labels)] = example.labels
+        if not masked:
+            labels[row, : len(example.ids) - 1] = example.ids[1:]
     return Batch(torch.from_numpy(ids), torch.from_numpy(labels))

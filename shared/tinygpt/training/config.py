@@ -15,6 +15,8 @@ class TrainConfig:
     """One run's hyperparameters. `model.vocab_size` is set from the data."""
 
     model: ModelConfig = field(default_factory=lambda: SIZES["tiny"])
+    masked: bool = True
+    """Learn from the code alone. Off, the prompt is learned as well, and takes its share of a small network."""
     tokenizer: TokenizerKind = "characters"
     """`byte_pair`: byte-pair encoding (Sennrich et al., 2016) on the level of bytes as in GPT-2 (Radford et al., 2019),
     trained on the training rows; at most 1,024 tokens."""
@@ -39,9 +41,9 @@ class TrainConfig:
     gradient_clip: float = 1.0
     """Largest norm of the whole gradient."""
     max_steps: int | None = None
-    max_seconds: float | None = 90.0
+    max_seconds: float | None = 105.0
     """Wall-clock budget of the run, evaluation included; the schedule ends with it."""
-    evaluations: int = 12
+    evaluations: int = 6
     """Evaluations in a run, evenly spread over its budget."""
     patience: int = 4
     """Stop after this many evaluations without a lower validation loss."""

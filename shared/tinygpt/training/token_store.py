@@ -35,7 +35,7 @@ from tinygpt.data.tokenizer import Tokenizer, TokenizerKind, make_tokenizer, tok
 from tinygpt.durable import open_whole, sha256_of, storage_errors, sync_folder, write_whole
 
 Side = Literal["training", "held_out"]
-_FORMAT = 1
+_FORMAT = 2
 """Part of the key: to be raised when other files are written, or a tokenizer learns another vocabulary."""
 _CARD = "card.json"
 _ROWS_BETWEEN_POLLS = 1000

@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from enum import StrEnum
@@ -83,7 +83,7 @@ def hyperparameters(config: TrainConfig) -> dict[str, str | int | float | bool]:
     }
 
 
-class _Tracker(Callback):
+class _Tracker(Callback, ABC):
     """Logs every tenth step and every evaluation.
 
     What fails here is logged once, and the run goes on without this tracker.
@@ -142,9 +142,10 @@ class _Tracker(Callback):
             return
         try:
             action()
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - theirs, of any class
             self._failed = True
-            log.warning("tracking failed; the run goes on without", tracker=type(self).__name__, exc_info=True)
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("tracking failed; the run goes on without", tracker=type(self).__name__, reason=reason)
 
 
 class TensorBoardTracker(_Tracker):

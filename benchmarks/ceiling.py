@@ -1,0 +1,107 @@
+"""How much of the processor's arithmetic a training step uses: floating-point operations by formula (Chowdhery et al.,
+"PaLM", 2022, appendix B), against what a large bf16 matrix product reaches on the same threads."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from benchmarks.training_sides import Data, ProjectLoop, Size, project_config
+from tinygpt.data.examples import IGNORED
+from tinygpt.data.tokenizer import PAD
+from tinygpt.model.config import SIZES
+from tinygpt.model.transformer import TinyGPT
+from tinygpt.training.batches import Batch
+
+_SIDE = 2048
+_WARM_UP_PRODUCTS = 2
+_PRODUCTS = 20
+_FORWARD_AND_BACKWARD = 3
+"""The backward pass has two products for each of the forward pass: one for the inputs, one for the weights."""
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """GFLOPS are 10^9 floating-point operations a second, a multiply-add counted as two."""
+
+    ceiling_gflops: float
+    """A bf16 matrix product of 2048 x 2048 x 2048, median."""
+    step_milliseconds: float
+    """A whole optimiser step, mean: batch, gradient and update."""
+    computed_gflops: float
+    """Of a step: the products at every position that is computed, padding included; the optimiser's are not counted."""
+    useful_gflops: float
+    """The same without padding."""
+
+    @property
+    def computed_share(self) -> float:
+        return self.computed_gflops / self.ceiling_gflops
+
+    @property
+    def useful_share(self) -> float:
+        return self.useful_gflops / self.ceiling_gflops
+
+
+def measure_ceiling(size: Size, data: Data, context_length: int, seed: int, seconds: float) -> Ceiling:
+    """The matrix product, then `seconds` of training steps."""
+    ceiling = product_gflops()
+    loop = ProjectLoop(project_config(SIZES[size], data, context_length, seed), data.training, data.validation)
+    head_positions: list[int] = []
+    loop.model.head.register_forward_hook(lambda _head, inputs, _logits: head_positions.append(inputs[0].size(0)))
+    spent = computed = useful = 0.0
+    while spent < seconds:
+        started = time.perf_counter()
+        batch = loop.next_batch()
+        loop.learn(batch, spent / seconds)
+        spent += time.perf_counter() - started
+        step = step_flops(loop.model, batch, head_positions[-1])
+        computed, useful = computed + step[0], useful + step[1]
+    return Ceiling(
+        ceiling_gflops=round(ceiling, 1),
+        step_milliseconds=round(spent / loop.steps * 1000, 1),
+        computed_gflops=round(computed / spent / 1e9, 1),
+        useful_gflops=round(useful / spent / 1e9, 1),
+    )
+
+
+def product_gflops() -> float:
+    """What a bf16 matrix product reaches, in 10^9 operations a second."""
+    a, b = (torch.randn(_SIDE, _SIDE).bfloat16() for _ in range(2))
+    times = []
+    for _ in range(_WARM_UP_PRODUCTS + _PRODUCTS):
+        started = time.perf_counter()
+        torch.mm(a, b)
+        times.append(time.perf_counter() - started)
+    return 2 * _SIDE**3 / statistics.median(times[_WARM_UP_PRODUCTS:]) / 1e9
+
+
+def step_flops(model: TinyGPT, batch: Batch, head_positions: int) -> tuple[float, float]:
+    """Operations of the forward and backward pass: computed, and useful.
+
+    `head_positions` is how many the head was computed at (labelled ones and what rounds their number up).
+    """
+    rows, longest = batch.ids.shape
+    lengths = (batch.ids != PAD).sum(dim=1)
+    labelled = int((batch.labels != IGNORED).sum())
+    computed = forward_flops(model, rows * longest, head_positions, rows * longest**2)
+    useful = forward_flops(model, int(lengths.sum()), labelled, int(lengths.square().sum()))
+    return _FORWARD_AND_BACKWARD * computed, _FORWARD_AND_BACKWARD * useful
+
+
+def forward_flops(model: TinyGPT, positions: int, head_positions: int, pairs: int) -> float:
+    """Operations of a forward pass: two for a parameter of a matrix and a position, and attention's two products.
+
+    The last MLP and the head are computed at `head_positions` only. `pairs` is the sum of the rows' squared lengths:
+    the mask hides half of the scores, but they are computed.
+    """
+    last_mlp = _matrix_parameters(model.blocks[-1].get_submodule("mlp"))
+    everywhere = _matrix_parameters(model.blocks) - last_mlp
+    at_labels = last_mlp + model.head.weight.numel()
+    attention = 4 * len(model.blocks) * model.config.width * pairs
+    return 2 * (everywhere * positions + at_labels * head_positions) + attention
+
+
+def _matrix_parameters(module: nn.Module) -> int:
+    return sum(part.weight.numel() for part in module.modules() if isinstance(part, nn.Linear))

@@ -1,0 +1,5 @@
+"""`python -m tinygpt`, and `torchrun -m tinygpt`."""
+
+from tinygpt.cli import app
+
+app(prog_name="tinygpt")

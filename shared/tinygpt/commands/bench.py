@@ -1,0 +1,92 @@
+"""`tinygpt bench architectures`: alternatives trained for the same time on the same rows, in one table."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+from rich.table import Table
+
+from tinygpt.commands.failures import EXIT_INTERRUPTED, one_sentence
+from tinygpt.data.store import bundled_rows
+from tinygpt.durable import write_whole
+
+app = typer.Typer()
+
+
+@app.callback()
+def bench() -> None:
+    """Compare alternatives on this machine."""
+
+
+@app.command("architectures")
+def architectures(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Rows as JSONL, CSV or SQLite. The hand-written rows if left out.", show_default=False),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Training time of each alternative.")] = 60.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each, with other random numbers.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for architectures.json and architectures.md.")] = Path(
+        "benchmarks/results"
+    ),
+) -> None:
+    """Train a transformer, the tutorial's one, an LSTM and a Mamba, byte pairs and an unmasked loss, and compare.
+
+    Each has the same rows and the same wall-clock. On a busy machine the figures compare with nothing.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        with one_sentence():
+            if out.exists() and not out.is_dir():
+                raise NotADirectoryError(20, "is a file: name a folder", str(out))
+            rows = data or bundled_rows("curated")
+            from tinygpt.training import bake_off
+
+            runs = [pair for seed in range(seeds) for pair in bake_off.alternatives(seconds, seed).items()]
+            measured: list[bake_off.Measured] = []
+            columns = (
+                TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
+            )  # fmt: skip
+            with (
+                tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as folder,
+                ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar,
+            ):
+                task = bar.add_task("starting", total=len(runs) * seconds, left="")
+                for i, (name, config) in enumerate(runs):
+
+                    def show(trained: float, name: str = name, before: int = i) -> None:
+                        done = before * seconds + min(trained, seconds)
+                        left = f"{len(runs) * seconds - done:.0f} s left"
+                        bar.update(task, description=name, completed=done, left=left)
+
+                    measured.append(bake_off.measure(name, config, rows, Path(folder), show))
+                    loss = measured[-1].validation_loss
+                    console.print(f"{name}: {loss:.3f}, {(len(runs) - i - 1) * seconds:.0f} s left")
+            settings = bake_off.settings(rows, seconds, seeds)
+            console.print(_table(bake_off.COLUMNS, bake_off.table_cells(measured)))
+            report = json.dumps(bake_off.as_report(settings, measured), indent=1) + "\n"
+            for path, text in {
+                out / "architectures.json": report,
+                out / "architectures.md": bake_off.as_markdown(settings, measured),
+            }.items():
+                write_whole(path, text)
+                console.print(f"Wrote {path}.")
+    except KeyboardInterrupt:
+        typer.echo("tinygpt: stopped; nothing was written.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _table(columns: tuple[str, ...], lines: list[tuple[str, ...]]) -> Table:
+    table = Table(
+        caption="Loss in nats per character of code, at the end. Tokens and characters a second: greedy, one stream."
+    )
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    for cells in lines:
+        table.add_row(*cells)
+    return table

@@ -1,0 +1,108 @@
+"""What the steps of a run change, and the checkpoints that keep it."""
+
+from collections import deque
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tinygpt.contracts.errors import TrainingFailed
+from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT
+from tinygpt.data.tokenizer import Tokenizer
+from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tinygpt.model.transformer import TinyGPT
+from tinygpt.training.config import TrainConfig
+from tinygpt.training.distributed import World
+from tinygpt.training.optimizer import Optimizers
+from tinygpt.training.precision import to_precision
+
+_RECENT_STEPS = 50
+
+
+class TrainingState:
+    """A model under training, its optimisers, and how far it is.
+
+    Random numbers are no part of it: those of a step follow from the seed and the step's number.
+    """
+
+    def __init__(self, config: TrainConfig, tokenizer: Tokenizer, data_sha256: str, world: World) -> None:
+        self.config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
+        self.tokenizer = tokenizer
+        self.data_sha256 = data_sha256
+        torch.manual_seed(config.seed)
+        model = TinyGPT(self.config.model).to(world.device)
+        world.broadcast_weights(model)
+        self.model = to_precision(model, config.precision)
+        self.optimizer = Optimizers(self.model, self.config)
+        self.step = 0
+        self.seconds_before = 0.0
+        """What the processes that this one goes on from took."""
+        self.evaluations_done = 0
+        self.evaluations_without_gain = 0
+        self.validation: float | None = None
+        self.best: float | None = None
+        self.recent_losses: deque[float] = deque(maxlen=_RECENT_STEPS)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run that goes on from here must share: all but the threads, which are the machine's."""
+        return {"config": asdict(replace(self.config, threads=None)), "data_sha256": self.data_sha256}
+
+    def save_best(self, folder: Path, seconds: float) -> None:
+        """Write `best.pt`: the model alone. Raises as `save_last` does."""
+        self._save(folder / BEST_CHECKPOINT, seconds, {})
+
+    def save_last(self, folder: Path, seconds: float) -> None:
+        """Write `last.pt`, to go on from.
+
+        Raises:
+            TrainingFailed: a weight is no finite number, so that the model is worth nothing.
+            StorageFull: no space is left.
+        """
+        resume = {
+            "optimizer": self.optimizer.state_dict(),
+            "evaluations_done": self.evaluations_done,
+            "evaluations_without_gain": self.evaluations_without_gain,
+            "recent_losses": list(self.recent_losses),
+        }
+        self._save(folder / LAST_CHECKPOINT, seconds, resume)
+
+    def _save(self, path: Path, seconds: float, resume: dict[str, Any]) -> None:
+        if not all(weight.isfinite().all() for weight in self.model.parameters()):
+            raise TrainingFailed(
+                f"The weights overflowed by step {self.step}, so {path.name} was not written: train with a lower "
+                f"learning_rate (now {self.config.learning_rate:g})."
+            )
+        training = self.identity | {
+            "step": self.step,
+            "elapsed_seconds": seconds,
+            "validation_loss": self.validation,
+            "best_validation_loss": self.best,
+        }
+        save_checkpoint(Checkpoint(self.model, self.tokenizer, training, resume), path)
+
+    def go_on_from(self, path: Path) -> None:
+        """Take over what `save_last` wrote to `path`.
+
+        Raises:
+            InvalidCheckpoint: it can't be read.
+            TrainingFailed: it is of another configuration or other data, or is not a `last.pt`.
+        """
+        checkpoint = load_checkpoint(path)
+        saved, resume = checkpoint.training, checkpoint.resume
+        if not resume:
+            raise TrainingFailed(f"{path} has no state to go on from: train into another folder, or delete it.")
+        if any(saved.get(name) != value for name, value in self.identity.items()):
+            raise TrainingFailed(
+                f"{path} is from a run with other settings or other data: train into another folder, or delete it."
+            )
+        self.model.load_state_dict(checkpoint.model.state_dict())
+        self.optimizer.load_state_dict(resume["optimizer"])
+        self.step = saved["step"]
+        self.seconds_before = saved["elapsed_seconds"]
+        self.validation = saved["validation_loss"]
+        self.best = saved["best_validation_loss"]
+        self.evaluations_done = resume["evaluations_done"]
+        self.evaluations_without_gain = resume["evaluations_without_gain"]
+        self.recent_losses.extend(resume["recent_losses"])
