@@ -461,7 +461,7 @@ def test_the_gradient_weighs_labels_and_the_reported_loss_characters(tmp_path: P
     store = store_for(config, rows, tmp_path / "tokens")
     model = load_checkpoint(tmp_path / "one" / "last.pt").model
     loss, labels = masked_loss(model, collate(store.training[:]))
-    (loss / labels).backward()
+    (loss / labels).backward()  # type: ignore[no-untyped-call]
 
     characters = sum(example.code_characters for example in store.training)
     assert labels != characters

@@ -183,8 +183,8 @@ def as_markdown(settings: dict[str, Any], measured: Sequence[Measured]) -> str:
         "",
         f"`tinygpt bench architectures`: {settings['seconds']:g} s of training each on `{settings['data']}`, "
         f"{settings['seeds']} seed(s), {settings['threads']} thread(s) on {settings['cores']} cores, "
-        f"torch {settings['torch']}. Validation loss in nats per character of code, at the end; tokens and characters a "
-        "second of greedy decoding, one stream. The losses on the way are in `architectures.json`.",
+        f"torch {settings['torch']}. Validation loss in nats per character of code, at the end; tokens and characters "
+        "a second of greedy decoding, one stream. The losses on the way are in `architectures.json`.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|---|" + "---:|" * (len(COLUMNS) - 1),

@@ -109,7 +109,7 @@ class World:
         for weight, gradient in zip(dense, torch.split(summed, [weight.numel() for weight in dense]), strict=True):
             weight.grad = gradient.view_as(weight).to(weight.dtype)
         for weight in model.parameters():
-            if False:
+            if id(weight) in tables:
                 weight.grad = self._sum_sparse(weight)
 
     def _sum_sparse(self, table: nn.Parameter) -> Tensor:

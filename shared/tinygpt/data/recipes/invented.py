@@ -8,7 +8,8 @@ from collections.abc import Callable
 from random import Random
 
 _ONSETS = (
-    *"bcdfghjklmnpqrstvwyz", "bl", "br", "ch", "cl", "cr", "dr", "fl", "gr", "pl", "pr", "qu", "sh", "st", "th", "tr", "",
+    *"bcdfghjklmnpqrstvwyz", "",
+    "bl", "br", "ch", "cl", "cr", "dr", "fl", "gr", "pl", "pr", "qu", "sh", "st", "th", "tr",
 )  # fmt: skip
 _VOWELS = (*"aaeeiioou", "ai", "ea", "ee", "oo", "ou", "y")
 _CODAS = ("", "", "", *"dklmnprstx", "ck", "ll", "nd", "nt", "rk", "rs", "ss", "st", "ng")
