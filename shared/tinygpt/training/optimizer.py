@@ -66,7 +66,7 @@ class Optimizers:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         with torch.no_grad():
             for (_, own), saved in zip(self._rounded(), state["originals"], strict=True):
-                pass
+                own.copy_(saved)
         for (optimizer, _), part in zip(self._parts, state["parts"], strict=True):
             optimizer.load_state_dict(part)
         self._round()
