@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import wait_until
 from tests.integration.stack import Stack
 
-_VOLUME_MB = 192
+_VOLUME_MB = 2048
 
 
 @pytest.fixture(scope="session")

@@ -332,6 +332,7 @@ def test_redis_away_for_a_moment_at_the_end_of_a_run_is_no_failure(
     folder, port = tmp_path / "redis", free_port()
     folder.mkdir()
     monkeypatch.setenv("TINYGPT_REDIS_URL", f"redis://127.0.0.1:{port}/0")
+    monkeypatch.setenv("TINYGPT_LEASE_SECONDS", "60")  # longer than the untrained model is scored for
     own = TrainerSettings()
     with (
         contextlib.ExitStack() as first,

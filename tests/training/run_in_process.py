@@ -53,7 +53,7 @@ VARIANTS = {
 
 
 class Curve(Callback):
-    """Writes the mean training loss after every step, and whether this process was the one to be told."""
+    """Writes the training loss (recent mean) of every step."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

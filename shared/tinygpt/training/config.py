@@ -78,7 +78,7 @@ PRESETS: dict[str, TrainConfig] = {
         learning_rate=1e-3,
         weight_decay=0.1,
         precision="fp32",
-        max_seconds=570.0,
+        max_seconds=560.0,
         evaluations=20,
     ),
 }
