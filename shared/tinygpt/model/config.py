@@ -33,8 +33,9 @@ class ModelConfig:
     tie_weights: bool = True
     """The output head shares the token embedding's weights (Press & Wolf, 2017)."""
     architecture: Architecture = "transformer"
-    """What the blocks are: `transformer.py`, `lstm.py` or `mamba.py`. The recurrent two read in order, and need neither
-    `positions`, `qk_norm` nor `convolution`."""
+    """What the blocks are: `transformer.py` (Vaswani et al., 2017), `lstm.py` (Hochreiter & Schmidhuber, 1997) or
+    `mamba.py` (Gu & Dao, 2023). The recurrent two read in order, and need neither `positions`, `qk_norm` nor
+    `convolution`."""
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "layers", "heads", "width"):
