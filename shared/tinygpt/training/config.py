@@ -41,7 +41,7 @@ class TrainConfig:
     gradient_clip: float = 1.0
     """Largest norm of the whole gradient."""
     max_steps: int | None = None
-    max_seconds: float | None = 105.0
+    max_seconds: float | None = 92.0
     """Wall-clock budget of the run, evaluation included; the schedule ends with it."""
     evaluations: int = 6
     """Evaluations in a run, evenly spread over its budget."""
