@@ -1,15 +1,36 @@
-"""`POST /generate`: what may be asked and what comes back."""
+"""`POST /generate`: what may be asked, what comes back whole, and what comes back piece by piece."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-FinishReason = Literal["eos", "length", "cancelled"]
+FinishReason = Literal["eos", "stop", "length", "cancelled"]
+"""`eos`: the model ended; `stop`: a stop string came; `length`: `max_new_tokens`, or the context is full."""
 Source = Literal["model", "retrieval", "none"]
+
+MAX_STOP_STRINGS = 4
+MAX_LOGPROBS = 20
+MAX_CHOICES = 16
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+StopString = Annotated[str, Field(min_length=1, max_length=128)]
+StopStrings = Annotated[
+    list[StopString],
+    BeforeValidator(_as_list, json_schema_input_type=StopString | list[StopString]),
+    Field(max_length=MAX_STOP_STRINGS),
+]
 
 
 class GenerateRequest(BaseModel):
-    """A prompt and how to sample its answer."""
+    """A prompt and how to sample its answer. Every option has a default: the likeliest answer, post-processed.
+
+    Sampling takes the options in this order: repetition penalty, temperature, `top_k`, `top_p`, `min_p`, then the
+    draw. With `temperature` 0 nothing is drawn and the cuts say nothing.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -17,20 +38,47 @@ class GenerateRequest(BaseModel):
             "examples": [
                 {"prompt": "reverse the list nums"},
                 {"prompt": "function that counts vowels", "temperature": 0.8, "top_p": 0.9, "seed": 7},
+                {"prompt": "read a csv file", "temperature": 0.8, "n": 3, "stop": ["\n\n"], "stream": True},
             ]
         },
     )
 
     prompt: str = Field(min_length=1, max_length=20_000, description="What the code should do, in your words.")
-    max_new_tokens: int = Field(default=256, ge=1, le=4096)
+    max_new_tokens: int = Field(
+        default=256, ge=1, le=4096, description="More than the context has room for is as much as it has room for."
+    )
     temperature: float = Field(default=0.0, ge=0, le=2, description="0 takes the likeliest token every time.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Sample from the smallest set with this probability.")
+    top_k: int = Field(default=0, ge=0, le=100_000, description="Sample from this many likeliest tokens; 0 from all.")
+    min_p: float = Field(
+        default=0.0, ge=0, le=1, description="Leave out tokens below this share of the likeliest one's probability."
+    )
     repetition_penalty: float = Field(default=1.0, ge=1, le=2, description="1 is none.")
     repetition_window: int = Field(default=64, ge=1, le=1024, description="Recent output tokens that it looks at.")
-    seed: int | None = Field(default=None, ge=0, lt=2**63, description="Same seed, same answer.")
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**63, description="Same seed, same answer. Choice i of n has the seed `seed + i`."
+    )
+    balanced: bool = Field(
+        default=False, description="Sample only what keeps brackets and quotes balanced: fewer answers need repair."
+    )
+    n: int = Field(default=1, ge=1, le=MAX_CHOICES, description="How many answers. With temperature 0 they are equal.")
+    stop: StopStrings = Field(
+        default=[], description="One string or up to 4. The answer ends before the first that comes up in it."
+    )
+    logprobs: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_LOGPROBS,
+        description="Give each token's log probability, and those of this many likeliest tokens: the model's own, "
+        "before temperature, penalty and cuts.",
+    )
+    stream: bool = Field(
+        default=False, description="Server-sent events: the model's text as it comes, then the answer."
+    )
     post_process: bool = Field(default=True, description="Close what is open, or cut to the last whole statement.")
-    retrieval: bool = Field(
-        default=True, description="Where the model has no usable answer, give the nearest training row's code."
+    fallback: Literal["auto", "never"] = Field(
+        default="auto",
+        description="`auto`: where the model has no usable answer, give the nearest training row's code. `never`: don't.",
     )
 
     @field_validator("prompt")
@@ -41,15 +89,40 @@ class GenerateRequest(BaseModel):
         return prompt
 
 
+class TopToken(BaseModel):
+    """A token that might have come, and the model's log probability of it (natural logarithm)."""
+
+    token: str
+    id: int
+    logprob: float
+
+
+class TokenLogprob(TopToken):
+    """A token that came. `top` holds the likeliest ones at its place, the likeliest first."""
+
+    top: list[TopToken] = []
+
+
 class Usage(BaseModel):
+    """Tokens read and tokens written, those of all `n` choices."""
+
     prompt_tokens: int
     completion_tokens: int
 
 
-class GenerateResponse(BaseModel):
-    """The answer. `source` says who wrote it: the model, a training row (`retrieval`), or nobody (`none`)."""
+class Timings(BaseModel):
+    """Seconds that the request waited for a slot, that its prompt was read, and that its answer was written."""
+
+    queue: float
+    prefill: float
+    decode: float
+
+
+class Choice(BaseModel):
+    """An answer. `source` says who wrote it: the model, a training row (`retrieval`), or nobody (`none`)."""
 
     code: str = Field(examples=["nums[::-1]"])
+    raw: str = Field(description="What the model wrote, before post-processing and fallback.", examples=["nums[::-1]"])
     source: Source
     finish_reason: FinishReason
     repaired: bool = Field(description="Post-processing changed the model's text so that it parses.")
@@ -58,6 +131,23 @@ class GenerateResponse(BaseModel):
     )
     matched_prompt: str | None = Field(default=None, description="The training prompt whose code was retrieved.")
     note: str | None = Field(default=None, description="Why there is no answer, or why it was retrieved.")
-    model_id: str
+    logprobs: list[TokenLogprob] | None = Field(default=None, description="Of the tokens of `raw`, where asked for.")
+
+
+class GenerateResponse(Choice):
+    """The answer, and with `n` above 1 all of them in `choices`, of which it is the first."""
+
+    id: str = Field(default="", description="The request's own; the same in every event of a stream.")
+    model: str = Field(description="The run that trained the model.")
     usage: Usage
-    seconds: float
+    timings: Timings
+    choices: list[Choice] | None = Field(default=None, description="Only with `n` above 1.")
+
+
+class GenerateDelta(BaseModel):
+    """A piece of the model's text as it comes; `index` says of which of the `n` choices."""
+
+    id: str = ""
+    index: int = 0
+    text: str
+    logprobs: list[TokenLogprob] | None = None
