@@ -78,7 +78,7 @@ class GenerateRequest(BaseModel):
     post_process: bool = Field(default=True, description="Close what is open, or cut to the last whole statement.")
     fallback: Literal["auto", "never"] = Field(
         default="auto",
-        description="`auto`: where the model has no usable answer, give the nearest training row's code. `never`: don't.",
+        description="`auto`: where the model has no usable answer, give the nearest training row's code.",
     )
 
     @field_validator("prompt")
