@@ -10,7 +10,7 @@ from rich.table import Table
 from tinygpt.commands.failures import EXIT_FAILED, one_sentence
 from tinygpt.contracts.datasets import ValidationReport
 from tinygpt.data.build import BuildFailed
-from tinygpt.data.bundle import CURATED_FILE, DEFAULT_ROWS, HELD_OUT_FILE, TRAIN_FILE, make_bundle, write_bundle
+from tinygpt.data.bundle import DEFAULT_ROWS, HELD_OUT_FILE, TRAIN_FILE, make_bundle, write_bundle
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH, MAX_PROBLEMS, validate
 
 app = typer.Typer()
@@ -47,7 +47,10 @@ def check(
 @app.command("build")
 def build(
     folder: Annotated[
-        Path, typer.Option("--out", help="Folder with curated.jsonl; train.jsonl and held_out.jsonl go there.")
+        Path,
+        typer.Option(
+            "--out", help="Folder with curated.jsonl and beginner.jsonl; train.jsonl and held_out.jsonl go there."
+        ),
     ] = Path("data"),
     rows: Annotated[
         int, typer.Option(min=1000, help="Rows grown from the recipes, held-out ones among them.")
@@ -59,7 +62,7 @@ def build(
     with one_sentence():
         try:
             with console.status("Growing and checking rows ..."):
-                bundle = make_bundle(folder / CURATED_FILE, rows=rows, seed=seed)
+                bundle = make_bundle(folder, rows=rows, seed=seed)
         except BuildFailed as error:
             typer.echo(f"tinygpt: {error}", err=True)
             raise typer.Exit(EXIT_FAILED) from error

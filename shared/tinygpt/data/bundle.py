@@ -1,7 +1,8 @@
 """The bundled dataset: `train.jsonl`, what a model learns from, and `held_out.jsonl`, what it is tested with.
 
 Training has the rows written by hand (`curated.jsonl`) and those grown from the recipes. A row written by hand that
-gives a held-out row away is left out, and so is a grown row that answers a hand-written prompt.
+gives a held-out row away is left out, and so is a grown row that answers a hand-written prompt. What is held out has a
+kind that was written by hand as well (`beginner.jsonl`); a training row that gives one of those away is left out too.
 """
 
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from pathlib import Path
 
 from tinygpt.data.build import build, write_jsonl
 from tinygpt.data.rows import Row, read_rows
-from tinygpt.data.split import TRAIN, HeldOut, normalised
+from tinygpt.data.split import BEGINNER, TRAIN, HeldOut, normalised
 
 TRAIN_FILE = "train.jsonl"
 HELD_OUT_FILE = "held_out.jsonl"
 CURATED_FILE = "curated.jsonl"
+BEGINNER_FILE = "beginner.jsonl"
 DEFAULT_ROWS = 100_000
 
 
@@ -25,14 +27,19 @@ class Bundle:
     held_out: list[dict[str, str]]
 
 
-def make_bundle(curated: Path, *, rows: int = DEFAULT_ROWS, seed: int = 0) -> Bundle:
-    """The same bundle for the same arguments. Raises `BuildFailed` for a recipe whose check fails."""
+def make_bundle(folder: Path, *, rows: int = DEFAULT_ROWS, seed: int = 0) -> Bundle:
+    """The rows written by hand in `folder` and those grown; the same bundle for the same arguments.
+
+    Raises `BuildFailed` for a recipe whose check fails.
+    """
     grown = build(rows, seed)
-    held_out = [row for row in grown if row["split"] != TRAIN]
-    known = HeldOut(held_out)
-    by_hand = [row for row in map(_plain, read_rows(curated)) if known.leaked_by(row) is None]
+    beginner = [_plain(row) | {"split": BEGINNER} for row in read_rows(folder / BEGINNER_FILE)]
+    held_out = [row for row in grown if row["split"] != TRAIN] + beginner
+    known, asked_by_hand = HeldOut(held_out), HeldOut(beginner)
+    by_hand = [row for row in map(_plain, read_rows(folder / CURATED_FILE)) if known.leaked_by(row) is None]
     taken = {normalised(row["prompt"]) for row in by_hand}
-    kept = [row for row in grown if row["split"] == TRAIN and normalised(row["prompt"]) not in taken]
+    training = [row for row in grown if row["split"] == TRAIN and asked_by_hand.leaked_by(row) is None]
+    kept = [row for row in training if normalised(row["prompt"]) not in taken]
     training = [{key: row[key] for key in ("prompt", "code", "family")} for row in by_hand + kept]
     return Bundle(training, held_out)
 

@@ -1,11 +1,13 @@
 """What is held out of training, and the proof that none of it leaked back.
 
-Three kinds, each of them decided by the recipes alone (a checksum of names, never the seed), so that two builds
+Four kinds. The first three are decided by the recipes alone (a checksum of names, never the seed), so that two builds
 with different seeds hold out the same things:
 
 - `held_out_slots`: known phrasings with slot values (names, numbers, words) that training never has.
 - `held_out_phrasings`: known families in whole templates that training never has.
 - `held_out_compositions`: pairs of operations that training never has together, though it has each of them.
+- `held_out_beginner`: prompts in a beginner's own words, written by hand without sight of the templates
+  (`data/beginner.jsonl`): what a person would really type.
 
 A training row leaks a held-out row when it would let a model answer from memory:
 
@@ -32,10 +34,12 @@ from rapidfuzz import fuzz
 from tinygpt.data.recipes.family import Family, Phrasing
 from tinygpt.data.recipes.slots import POOLS, Pool
 
-Split = Literal["train", "held_out_slots", "held_out_phrasings", "held_out_compositions"]
+Split = Literal["train", "held_out_slots", "held_out_phrasings", "held_out_compositions", "held_out_beginner"]
 
 TRAIN: Split = "train"
 HELD_OUT: tuple[Split, ...] = ("held_out_slots", "held_out_phrasings", "held_out_compositions")
+"""The kinds that are drawn from the recipes."""
+BEGINNER: Split = "held_out_beginner"
 
 SIMILAR = 92.0
 ONE_VALUE_IN = 10
