@@ -1,10 +1,10 @@
 """The whole way from a request to an answer: decode, post-process, fall back to retrieval."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from tinygpt.contracts.errors import InvalidRequest
-from tinygpt.contracts.generation import GenerateRequest, GenerateResponse, Usage
+from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, GenerateResponse, Usage
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Decoded, decode
 from tinygpt.inference.postprocess import loops, post_process_code
@@ -55,6 +55,24 @@ class CodeGenerator:
         answer.usage = Usage(prompt_tokens=len(prompt_ids), completion_tokens=len(decoded.ids))
         answer.seconds = round(time.perf_counter() - started, 4)
         return answer
+
+    async def answer(self, request: GenerateRequest) -> GenerateResponse:
+        """`generate` for an event loop: any number at once. Cancelling the task frees the slots at the next step.
+
+        Raises `InvalidRequest` for a prompt that leaves no room in the context, `QueueFull`, `Draining`.
+        """
+        raise NotImplementedError
+
+    def stream(self, request: GenerateRequest) -> AsyncIterator[GenerateDelta | GenerateResponse]:
+        """The model's text piece by piece, then the answer, which is the last item. Raises what `answer` does, at the
+        first item; closing the iterator (`aclose`) frees the slots.
+
+        A piece holds whole characters; text that may become a stop string is held back until it is not one.
+        """
+        raise NotImplementedError
+
+    def close(self, *, drain_seconds: float = 0.0) -> None:
+        """End the engine: `Engine.close`."""
 
     def _require_room(self, prompt: str, tokens: int) -> None:
         context = self.model.config.context_length
