@@ -2,21 +2,31 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 FinishReason = Literal["eos", "stop", "length", "cancelled"]
 """`eos`: the model ended; `stop`: a stop string came; `length`: `max_new_tokens`, or the context is full."""
 Source = Literal["model", "retrieval", "none"]
 
+MAX_PROMPT_CHARACTERS = 20_000
+MAX_NEW_TOKENS = 4096
 MAX_STOP_STRINGS = 4
 MAX_LOGPROBS = 20
 MAX_CHOICES = 16
+
+
+def not_blank(prompt: str) -> str:
+    """Raises `ValueError` for a prompt of nothing but white space."""
+    if not prompt.strip():
+        raise ValueError("the prompt is blank: say what the code should do")
+    return prompt
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS), AfterValidator(not_blank)]
 StopString = Annotated[str, Field(min_length=1, max_length=128)]
 StopStrings = Annotated[
     list[StopString],
@@ -43,9 +53,12 @@ class GenerateRequest(BaseModel):
         },
     )
 
-    prompt: str = Field(min_length=1, max_length=20_000, description="What the code should do, in your words.")
+    prompt: Prompt = Field(description="What the code should do, in your words.")
     max_new_tokens: int = Field(
-        default=256, ge=1, le=4096, description="More than the context has room for is as much as it has room for."
+        default=256,
+        ge=1,
+        le=MAX_NEW_TOKENS,
+        description="More than the context has room for is as much as it has room for.",
     )
     temperature: float = Field(default=0.0, ge=0, le=2, description="0 takes the likeliest token every time.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Sample from the smallest set with this probability.")
@@ -80,13 +93,6 @@ class GenerateRequest(BaseModel):
         default="auto",
         description="`auto`: where the model has no usable answer, give the nearest training row's code.",
     )
-
-    @field_validator("prompt")
-    @classmethod
-    def _not_blank(cls, prompt: str) -> str:
-        if not prompt.strip():
-            raise ValueError("the prompt is blank: say what the code should do")
-        return prompt
 
 
 class TopToken(BaseModel):
