@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 
 from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import EOS
-from tinygpt.inference.sampling import SamplingParameters, next_token_probabilities, sample
+from tinygpt.inference.sampling import SamplingParameters, generated_tokens, next_token
 from tinygpt.model.transformer import TinyGPT
 
 Ended = Literal["eos", "length"]
@@ -92,11 +93,7 @@ def decode(
     Without the cache the whole sequence is read anew for every token: slower, the same tokens.
     The same seed gives the same tokens, whatever else the process does.
     """
-    generator = torch.Generator()
-    if parameters.seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(parameters.seed)
+    allowed, sampling = generated_tokens(model.config.vocab_size), parameters.record()
     cache = model.make_cache() if use_cache else None
     ids = list(prompt_ids)
     output: list[int] = []
@@ -105,9 +102,8 @@ def decode(
     for _ in range(room):
         if should_stop():
             return Decoded(output, "cancelled")
-        logits = model(torch.tensor([unread], device=model.device), cache)[0, -1]
-        probabilities = next_token_probabilities(logits, output[-parameters.repetition_window :], parameters)
-        token = sample(probabilities.cpu(), generator)
+        logits = model(torch.tensor([unread], device=model.device), cache)[0, -1].float().cpu().numpy()
+        token, _ = next_token(logits, allowed, np.array(output, np.int32), sampling, len(output))
         if token == EOS:
             return Decoded(output, "eos")
         ids.append(token)
