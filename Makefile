@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format unit smoke e2e test-tracking up down lock clean
+.PHONY: help install run test lint format unit smoke e2e test-tracking bench-train bench-decode bench-soak up down lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,11 +62,26 @@ test-tracking: $(INSTALLED)  ## The tests of W&B and MLflow, offline, in a venv 
 bench-train: $(INSTALLED)  ## Training against the tutorial's way; ARGS=--help says what can be measured
 	@$(BIN)/python -m benchmarks.bench_train $(ARGS)
 
+# A venv of their own on top of .venv, as for the trackers: the peers are for measuring alone.
+BENCH_INSTALLED := .venv-bench/.installed
+$(BENCH_INSTALLED): $(INSTALLED)
+	@$(BIN)/python -m venv .venv-bench
+	@for site in .venv-bench/lib/python*/site-packages; do \
+	   $(BIN)/python -c 'import sys; print(*(path for path in sys.path if "site-packages" in path), sep="\n")' > $$site/main.pth; done
+	@deploy/install .venv-bench -e '.[model,bench]'
+	@touch $@
+
+bench-decode: $(BENCH_INSTALLED)  ## Generation against its peers; ARGS=--help says what can be measured
+	@.venv-bench/bin/python -m benchmarks.bench_decode $(ARGS)
+
+bench-soak: $(INSTALLED)  ## The model server under full load for ten minutes; ARGS="--seconds 60" for less
+	@$(BIN)/python -m benchmarks.bench_soak $(ARGS)
+
 lock: $(INSTALLED)  ## Write requirements.lock from what is installed in .venv
 	@{ echo "# Exact versions; written by \`make lock\`."; \
 	   $(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu$$//'; } > requirements.lock.part
 	@mv requirements.lock.part requirements.lock
 
 clean:  ## Remove .venv and caches; var/ (your models) stays
-	rm -rf .venv .venv-tracking .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-tracking .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
