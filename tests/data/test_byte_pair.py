@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,14 @@ def test_no_token_reaches_from_the_prompt_into_the_code() -> None:
 @given(ANY_IDS, st.integers(0))
 def test_what_the_first_ids_decode_to_is_the_start_of_what_all_do(ids: list[int], first: int) -> None:
     assert TOKENIZER.decode(ids).startswith(TOKENIZER.decode(ids[: first % (len(ids) + 1)]))
+
+
+@given(ANY_IDS, st.lists(st.integers(0), max_size=5))
+def test_text_decoded_little_by_little_is_the_text_decoded_at_once(ids: list[int], cuts: list[int]) -> None:
+    places = [0, *sorted(cut % (len(ids) + 1) for cut in cuts), len(ids)]
+    text_of = TOKENIZER.text_decoder()
+
+    assert "".join(text_of(ids[start:end]) for start, end in pairwise(places)) == TOKENIZER.decode(ids)
 
 
 def test_a_character_that_the_ids_end_within_is_left_out_and_bytes_that_are_none_are_replaced() -> None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import tokenizers
 
-from tinygpt.data.tokenizer import CONTROL_TOKENS, Tokenizer
+from tinygpt.data.tokenizer import CONTROL_TOKENS, TextDecoder, Tokenizer
 
 VOCAB_SIZE = 1024
 _LEAST_OCCURRENCES = 2
@@ -99,8 +99,17 @@ class BytePairTokenizer(Tokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`. Bytes that are no UTF-8 become U+FFFD; a character that `ids` end within is left out."""
-        joined = b"".join(self._token_bytes[i - len(CONTROL_TOKENS)] for i in ids if i >= len(CONTROL_TOKENS))
-        return codecs.getincrementaldecoder("utf-8")("replace").decode(joined)
+        return self.text_decoder()(ids)
+
+    def text_decoder(self) -> TextDecoder:
+        utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+        def text_of(ids: Iterable[int]) -> str:
+            return utf8.decode(
+                b"".join(self._token_bytes[i - len(CONTROL_TOKENS)] for i in ids if i >= len(CONTROL_TOKENS))
+            )
+
+        return text_of
 
     def token_names(self, ids: Sequence[int]) -> list[str]:
         """As of every tokenizer; bytes that are no text by themselves read as escapes, `\\xf0`."""

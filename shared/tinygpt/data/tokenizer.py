@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ CONTROL_TOKENS = ("<PAD>", "<UNK>", "<PROMPT>", "<CODE>", "<EOS>")
 BASE_CHARACTERS = "".join(map(chr, range(32, 127))) + "\n\t"
 
 TokenizerKind = Literal["characters", "byte_pair"]
+TextDecoder = Callable[[Iterable[int]], str]
 
 
 class Tokenizer(ABC):
@@ -39,6 +40,10 @@ class Tokenizer(ABC):
 
         What the first ids decode to is the start of what they all do, so text can be shown while it is generated.
         """
+
+    @abstractmethod
+    def text_decoder(self) -> TextDecoder:
+        """`decode` for ids that come little by little: each call gives the text that its ids complete."""
 
     @abstractmethod
     def token_names(self, ids: Sequence[int]) -> list[str]:
@@ -129,6 +134,9 @@ class CharacterTokenizer(Tokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.characters[i - len(CONTROL_TOKENS)] for i in ids if i >= len(CONTROL_TOKENS))
+
+    def text_decoder(self) -> TextDecoder:
+        return self.decode
 
     def token_names(self, ids: Sequence[int]) -> list[str]:
         return [CONTROL_TOKENS[i] if i < len(CONTROL_TOKENS) else self.decode([i]) for i in ids]
