@@ -84,7 +84,7 @@ FAMILIES = (
             "see every key and its value in <d> as a list of pairs",
             "list (out|) the key value pairs of <d>",
             "[get] both the keys and the values of <d> as (pairs|tuples)",
-            "unpack <d> into a list of (key, value) tuples",
+            "unpack <d> into a list of key, value tuples",
             "turn <d> into a list of key-value (pairs|tuples)",
         ),
         say=(

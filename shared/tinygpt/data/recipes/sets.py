@@ -16,7 +16,7 @@ FAMILIES = (
             "turn the [items] of <xs> into a set",
             "[get] a set with (all|) the [items] of <xs>",
             "create a set that has every [item] of <xs>",
-            "use set() on <xs>",
+            "use set on <xs>",
             "transform <xs> so it is a set (and not|instead of) a list",
         ),
         say=(
