@@ -15,13 +15,17 @@ from tinygpt.model.kv_cache import LayerCache
 from tinygpt.model.positions import rotary_table, rotate
 
 
-def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float = 0.0) -> Tensor:
-    """Attention step by step. q is (B, H, T, D) and already scaled, by 1 / sqrt(D) or by what was learned; k and v are
-    (B, H, S, D); mask (T, S) is True where t may see s."""
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
+    """How much each query takes from each key, (B, H, T, S). q is (B, H, T, D) and already scaled, by 1 / sqrt(D) or by
+    what was learned; k is (B, H, S, D); mask (T, S) is True where t may see s."""
     unseen = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -math.inf)
     scores = q @ k.transpose(-2, -1) + unseen  # (B, H, T, S): how well each query matches each key; exp(-inf) = 0
-    weights = torch.softmax(scores, dim=-1)  # (B, H, T, S): each row sums to 1
-    weights = F.dropout(weights, dropout)
+    return torch.softmax(scores, dim=-1)  # (B, H, T, S): each row sums to 1
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float = 0.0) -> Tensor:
+    """Attention step by step: the values v (B, H, S, D), mixed by the weights of q, k and mask."""
+    weights = F.dropout(attention_weights(q, k, mask), dropout)
     return weights @ v  # (B, H, T, D): a weighted mean of the values
 
 
@@ -61,17 +65,7 @@ class CausalSelfAttention(nn.Module):
         """x (B, T, C) to (B, T, C). With a cache, the T tokens come after those it holds, and are added to it."""
         batch, time, width = x.shape
         past = cache.length if cache is not None else 0
-        projected = self.query_key_value(x)
-        if self.convolution is not None:
-            projected = self.convolution(projected, cache.recent_projected if cache is not None else None)
-        heads = projected.view(batch, time, 3 * self.heads, -1).transpose(1, 2)
-        qk, v = heads.split((2 * self.heads, self.heads), dim=1)
-        if self.qk_norm:
-            qk = F.layer_norm(qk, (self.head_width,))
-        if self.rotary:
-            qk = rotate(qk, self.cosine[past : past + time], self.sine[past : past + time])
-        q, k = qk.chunk(2, dim=1)  # each (B, H, T, D)
-        q = q * self._scale().to(q.dtype)
+        q, k, v = self._queries_keys_values(x, cache)
         if cache is not None:
             k, v = cache.append(k, v)  # (B, H, S, D)
         dropout = self.attention_dropout if self.training else 0.0
@@ -85,6 +79,27 @@ class CausalSelfAttention(nn.Module):
         y = y.transpose(1, 2).reshape(batch, time, width)  # heads side by side again
         mixed: Tensor = self.output(y)
         return mixed
+
+    def weights(self, x: Tensor) -> Tensor:
+        """x (B, T, C) to where each head looks in it, (B, H, T, T): what `forward` mixes the values by."""
+        q, k, _ = self._queries_keys_values(x, None)
+        return attention_weights(q, k, self.causal_mask[: x.size(1), : x.size(1)])
+
+    def _queries_keys_values(self, x: Tensor, cache: LayerCache | None) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, T, C) to three of (B, H, T, D), of the T tokens alone; queries are scaled."""
+        batch, time, _ = x.shape
+        past = cache.length if cache is not None else 0
+        projected = self.query_key_value(x)
+        if self.convolution is not None:
+            projected = self.convolution(projected, cache.recent_projected if cache is not None else None)
+        heads = projected.view(batch, time, 3 * self.heads, -1).transpose(1, 2)
+        qk, v = heads.split((2 * self.heads, self.heads), dim=1)
+        if self.qk_norm:
+            qk = F.layer_norm(qk, (self.head_width,))
+        if self.rotary:
+            qk = rotate(qk, self.cosine[past : past + time], self.sine[past : past + time])
+        q, k = qk.chunk(2, dim=1)  # each (B, H, T, D)
+        return q * self._scale().to(q.dtype), k, v
 
     def _scale(self) -> Tensor:
         """What queries are multiplied by, (H, 1, 1) or (): normalised ones have length sqrt(D), and so have keys."""

@@ -117,23 +117,37 @@ class TinyGPT(nn.Module):
         With `wanted` (N), indices into B * T, the features of those positions alone, (N, C): the last MLP is then
         computed for them only.
         """
-        past = cache.length if cache is not None else 0
-        end = past + ids.size(1)
-        if end > self.config.context_length:
-            raise ValueError(f"{end} tokens are more than the context of {self.config.context_length}")
-        x = self.token_embedding(ids)
-        if self.learns_positions:
-            x = x + self.position_embedding(torch.arange(past, end, device=ids.device))
-        if self.ngram_embedding is not None:
-            x = x + self.ngram_embedding(ids, cache.recent_ids if cache is not None else None).to(x.dtype)
-        x = self.dropout(x)
+        x = self._embed(ids, cache)
         for i, block in enumerate(self.blocks):
             is_last = i == len(self.blocks) - 1
             x = block(x, cache.layers[i] if cache is not None else None, wanted if is_last else None)
         if cache is not None:
-            cache.length = end
+            cache.length += ids.size(1)
         normed: Tensor = self.final_norm(x)
         return normed
+
+    def _embed(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
+        """ids (B, T) to what the first block reads, (B, T, C)."""
+        past = cache.length if cache is not None else 0
+        end = past + ids.size(1)
+        if end > self.config.context_length:
+            raise ValueError(f"{end} tokens are more than the context of {self.config.context_length}")
+        x: Tensor = self.token_embedding(ids)
+        if self.learns_positions:
+            x = x + self.position_embedding(torch.arange(past, end, device=ids.device))
+        if self.ngram_embedding is not None:
+            x = x + self.ngram_embedding(ids, cache.recent_ids if cache is not None else None).to(x.dtype)
+        embedded: Tensor = self.dropout(x)
+        return embedded
+
+    def attention_weights(self, ids: Tensor) -> list[Tensor]:
+        """ids (B, T) to where each head looks, (B, H, T, T) a layer. Of a transformer only."""
+        x, weights = self._embed(ids), []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            weights.append(block.attention.weights(block.attention_norm(x)))
+            x = block(x)
+        return weights
 
     def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
         """ids (B, T) to logits (B, T, V)."""

@@ -1,0 +1,187 @@
+"""How an answer comes about: every step's candidates through each stage of sampling, and where the attention looks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tinygpt.contracts.errors import InvalidRequest
+from tinygpt.contracts.explain import (
+    MAX_WEIGHTS,
+    AttentionMap,
+    Candidate,
+    ExplainedStep,
+    ExplainedToken,
+    ExplainRequest,
+    Explanation,
+)
+from tinygpt.contracts.generation import FinishReason
+from tinygpt.data.tokenizer import EOS, Tokenizer
+from tinygpt.inference.jit import kernel
+from tinygpt.inference.sampling import (
+    SMALLEST_TEMPERATURE,
+    Floats,
+    Ids,
+    SamplingParameters,
+    allow,
+    draw,
+    generated_tokens,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    likeliest,
+    penalise_repetition,
+    softmax,
+    uniform,
+)
+from tinygpt.model.transformer import TinyGPT
+
+_STAGES = ("probability", "after_penalty", "after_temperature", "after_top_k", "after_top_p", "after_min_p")
+_DIGITS = 5
+
+
+@torch.inference_mode()
+def explain(model: TinyGPT, tokenizer: Tokenizer, request: ExplainRequest, *, model_id: str) -> Explanation:
+    """Answer the request with `model` itself and show each step. The same seed takes the tokens of `/generate`.
+
+    Raises `InvalidRequest` for a prompt that leaves no room in the context, or more attention weights than are shown.
+    """
+    prompt_ids = tokenizer.encode_prompt(request.prompt)
+    room = model.config.context_length - len(prompt_ids)
+    if room < 1:
+        raise InvalidRequest(
+            f"The prompt has {len(prompt_ids)} tokens, and the context {model.config.context_length}: shorten it.",
+            param="prompt",
+        )
+    sampling = _parameters(request).record()
+    cache = model.make_cache()
+    allowed = generated_tokens(model.config.vocab_size)
+    ids, steps = list(prompt_ids), list[ExplainedStep]()
+    finish_reason: FinishReason = "length"
+    unread = ids
+    for position in range(min(request.max_new_tokens, room)):
+        logits = model(torch.tensor([unread], device=model.device), cache)[0, -1].float().cpu().numpy()
+        output = np.array(ids[len(prompt_ids) :], np.int32)
+        stages, taken = sampling_stages(logits, allowed, output, sampling, position)
+        steps.append(_step(logits, stages, taken, request.candidates, tokenizer))
+        if taken == EOS:
+            finish_reason = "eos"
+            break
+        ids, unread = [*ids, taken], [taken]
+    return Explanation(
+        model=model_id,
+        prompt_tokens=_tokens(prompt_ids, tokenizer),
+        steps=steps,
+        text=tokenizer.decode(ids[len(prompt_ids) :]),
+        finish_reason=finish_reason,
+        attention=attention_maps(model, ids, request.layers, request.heads) if request.attention else None,
+    )
+
+
+@kernel
+def sampling_stages(
+    logits: Floats, allowed: NDArray[np.bool_], output: Ids, sampling: Any, position: int
+) -> tuple[Floats, int]:
+    """The distribution after every stage of sampling, (stages, vocab), and the token drawn from the last.
+
+    Arguments and result are those of `sampling.next_token`, which goes through the same stages and keeps none.
+    """
+    stages = np.zeros((len(_STAGES), len(logits)), np.float32)
+    stages[0] = softmax(logits, 1.0)
+    recent = output[max(0, len(output) - sampling["repetition_window"]) :]
+    logits = allow(logits, allowed)
+    if sampling["repetition_penalty"] != 1.0:
+        logits = penalise_repetition(logits, recent, sampling["repetition_penalty"])
+    stages[1] = softmax(logits, 1.0)
+    if sampling["temperature"] < SMALLEST_TEMPERATURE:
+        stages[2:, likeliest(logits)] = np.float32(1.0)
+    else:
+        stages[2] = softmax(logits, sampling["temperature"])
+        stages[3] = keep_top_k(stages[2], sampling["top_k"])
+        stages[4] = keep_top_p(stages[3], sampling["top_p"])
+        stages[5] = keep_min_p(stages[4], sampling["min_p"])
+    return stages, draw(stages[5], uniform(sampling["seed"], position))
+
+
+@torch.inference_mode()
+def attention_maps(
+    model: TinyGPT, ids: Sequence[int], layers: Sequence[int] | None = None, heads: Sequence[int] | None = None
+) -> list[AttentionMap]:
+    """Where the heads look when the model reads `ids`, by layer and head.
+
+    Raises `InvalidRequest` for a layer or head that there is not, for more than `MAX_WEIGHTS`, and for a model
+    without attention.
+    """
+    config = model.config
+    if config.architecture != "transformer":
+        raise InvalidRequest(
+            f"This model is of the kind {config.architecture}: it has no attention.", param="attention"
+        )
+    layers = _existing(layers, config.layers, "layers")
+    heads = _existing(heads, config.heads, "heads")
+    count = len(layers) * len(heads) * len(ids) * (len(ids) + 1) // 2
+    if count > MAX_WEIGHTS:
+        raise InvalidRequest(
+            f"These would be {count:,} attention weights, and at most {MAX_WEIGHTS:,} are shown: ask for fewer layers, "
+            "heads or max_new_tokens.",
+            param="attention",
+        )
+    weights = model.attention_weights(torch.tensor([list(ids)], device=model.device))
+    return [
+        AttentionMap(layer=layer, head=head, weights=_lower_triangle(weights[layer][0, head].float().cpu().numpy()))
+        for layer in layers
+        for head in heads
+    ]
+
+
+def _parameters(request: ExplainRequest) -> SamplingParameters:
+    return SamplingParameters(
+        temperature=request.temperature,
+        top_p=request.top_p,
+        top_k=request.top_k,
+        min_p=request.min_p,
+        repetition_penalty=request.repetition_penalty,
+        repetition_window=request.repetition_window,
+        seed=request.seed,
+    )
+
+
+def _step(logits: Floats, stages: Floats, taken: int, candidates: int, tokenizer: Tokenizer) -> ExplainedStep:
+    shown = np.argsort(-logits, kind="stable")[:candidates].tolist()
+    if taken not in shown:
+        shown[-1] = taken
+    return ExplainedStep(
+        taken=_tokens([taken], tokenizer)[0],
+        entropy=_entropy_bits(stages[0]),
+        sampled_entropy=_entropy_bits(stages[-1]),
+        candidates=[
+            Candidate(
+                **token.model_dump(),
+                logit=round(float(logits[token.id]), _DIGITS),
+                **{stage: round(float(stages[i, token.id]), _DIGITS) for i, stage in enumerate(_STAGES)},
+            )
+            for token in _tokens(shown, tokenizer)
+        ],
+    )
+
+
+def _tokens(ids: Sequence[int], tokenizer: Tokenizer) -> list[ExplainedToken]:
+    return [ExplainedToken(id=i, text=text) for i, text in zip(ids, tokenizer.token_names(ids), strict=True)]
+
+
+def _entropy_bits(probabilities: Floats) -> float:
+    likely = probabilities[probabilities > 0].astype(np.float64)
+    return abs(round(float(-(likely * np.log2(likely)).sum()), _DIGITS))
+
+
+def _existing(asked: Sequence[int] | None, count: int, name: str) -> Sequence[int]:
+    if asked is not None and max(asked) >= count:
+        raise InvalidRequest(f"There are {count} {name}, counted from 0: {max(asked)} is none of them.", param=name)
+    return range(count) if asked is None else sorted(set(asked))
+
+
+def _lower_triangle(weights: Floats) -> list[list[float]]:
+    """Row t's first t + 1 numbers: the others are 0, for no position looks ahead."""
+    return [row[: t + 1] for t, row in enumerate(np.round(weights.astype(np.float64), _DIGITS).tolist())]
