@@ -117,11 +117,15 @@ class Usage(BaseModel):
 
 
 class Timings(BaseModel):
-    """Seconds that the request waited for a slot, that its prompt was read, and that its answer was written."""
+    """Seconds that the request waited for a slot, that its prompt was read, and that its answer was written; of `n`
+    choices, those of the slowest."""
 
     queue: float
     prefill: float
     decode: float
+    first_token: float | None = Field(
+        default=None, description="From arrival to the first token of any choice; null where there was none."
+    )
 
 
 class Choice(BaseModel):
