@@ -453,7 +453,9 @@ QUESTION_WORDS: frozenset[str] = frozenset(_QUESTION_WORDS.split())
 def third_person(request: str) -> str:
     """Put the first word, a verb, in the third person: "count the words" -> "counts the words"."""
     verb, space, rest = request.partition(" ")
-    if verb.endswith(("s", "x", "z", "ch", "sh", "o")):
+    if verb == "have":
+        verb = "has"
+    elif verb.endswith(("s", "x", "z", "ch", "sh", "o")):
         verb += "es"
     elif verb.endswith("y") and verb[-2:-1] not in "aeiou":
         verb = verb[:-1] + "ies"
