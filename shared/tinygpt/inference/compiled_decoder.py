@@ -1,0 +1,259 @@
+"""The decoder that leaves Python only to enter it again after several tokens: `kernels.py`, then `sampling.py`.
+
+The slots are shared out among threads, each of which takes its own through whole steps: they never wait for one another
+within a step, and every processor core keeps its slots' keys and values in its own cache.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygpt.data.tokenizer import EOS, Tokenizer
+from tinygpt.inference.decoder import Ended, Top, Written
+from tinygpt.inference.decoder import Weights as WeightFormat
+from tinygpt.inference.jit import kernel
+from tinygpt.inference.kernels import Rows, Sequences, compute_logits, forward
+from tinygpt.inference.lanes import WIDE
+from tinygpt.inference.packed_weights import Weights, pack
+from tinygpt.inference.sampling import SAMPLING, SamplingParameters, generated_tokens, next_token, top_logprobs
+from tinygpt.model.transformer import TinyGPT
+
+PREFILL_ROWS = 32
+"""Tokens of a prompt that are read at once."""
+MOST_TOP_LOGPROBS = 20
+
+_GOES_ON, _EOS, _LENGTH = range(3)
+_ENDED: tuple[Ended | None, ...] = (None, "eos", "length")
+
+SLOT = np.dtype(
+    [
+        ("length", np.int32),  # tokens known; all but the last have been read
+        ("prompt_length", np.int32),
+        ("end", np.int32),  # the length at which the slot ends
+        ("top_logprobs", np.int32),
+        ("sampling", SAMPLING),
+    ]
+)
+
+
+class CompiledDecoder:
+    """A `Decoder` of a transformer, on this machine's CPU. See `decoder.py` for what its methods promise."""
+
+    def __init__(
+        self,
+        model: TinyGPT,
+        tokenizer: Tokenizer,
+        *,
+        slots: int,
+        weights: WeightFormat = "float32",
+        threads: int = 1,
+    ) -> None:
+        self.slots = slots
+        self.context_length = model.config.context_length
+        self._weights = pack(model, weights)
+        self._allowed = generated_tokens(tokenizer.vocab_size)
+        self._sequences = _empty_sequences(self._weights, slots, self.context_length)
+        self._slots = np.zeros(slots, SLOT)
+        self._writing: set[int] = set()
+        self._stop = np.zeros(1, np.int32)
+        threads = max(1, min(threads, slots))
+        self._rows = [_empty_rows(self._weights, slots, self.context_length) for _ in range(threads)]
+        self._pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="decoder") if threads > 1 else None
+
+    def prefill(self, slot: int, ids: Sequence[int]) -> None:
+        state = self._slots[slot]
+        start, end = int(state["length"]), int(state["length"]) + len(ids)
+        if end >= self.context_length:
+            raise ValueError(f"{end} tokens leave no room in a context of {self.context_length}")
+        if not ids:
+            return
+        self._sequences.ids[slot, start:end] = ids
+        read(self._weights, self._sequences, self._rows[0], slot, max(0, start - 1), end - 1)
+        state["length"] = end
+
+    def begin(self, slot: int, sampling: SamplingParameters, *, max_new_tokens: int, top_logprobs: int = 0) -> None:
+        state = self._slots[slot]
+        if not state["length"]:
+            raise ValueError("a prompt of no tokens has nothing to continue")
+        state["prompt_length"] = state["length"]
+        state["end"] = min(int(state["length"]) + max_new_tokens, self.context_length)
+        state["top_logprobs"] = top_logprobs
+        state["sampling"] = sampling.record()
+        self._writing.add(slot)
+
+    def step(self, steps: int = 1) -> Sequence[Written]:
+        writing = np.array(sorted(self._writing), np.int32)
+        if not len(writing):
+            return []
+        output = _Output(len(writing), steps, int(self._slots["top_logprobs"][writing].max()))
+        shares = np.array_split(np.arange(len(writing)), min(len(self._rows), len(writing)))
+        own, *others = [(self._rows[i], share[0], share[-1] + 1) for i, share in enumerate(shares)]
+
+        def take(rows: Rows, first: int, last: int) -> None:
+            part = [array[first:last] for array in output.arrays]
+            write(
+                self._weights,
+                self._sequences,
+                rows,
+                self._slots,
+                writing[first:last],
+                steps,
+                self._allowed,
+                self._stop,
+                *part,
+            )
+
+        futures = [self._pool.submit(take, *other) for other in others] if self._pool else []
+        take(*own)
+        for future in futures:
+            future.result()
+        self._stop[0] = 0
+        written = output.written(writing)
+        self._writing.difference_update(one.slot for one in written if one.ended)
+        return written
+
+    def interrupt(self) -> None:
+        self._stop[0] = 1
+
+    def free(self, slot: int) -> None:
+        self._slots[slot] = np.zeros(1, SLOT)[0]
+        self._writing.discard(slot)
+
+    def warm(self) -> None:
+        """Compile all that is needed, or load it from where it is kept, so that the first answer is as fast as any."""
+        self.prefill(0, [EOS])
+        self.begin(0, SamplingParameters(), max_new_tokens=1)
+        self.step()
+        self.free(0)
+
+
+class _Output:
+    """What the kernels write of S slots in up to `steps` tokens."""
+
+    def __init__(self, slots: int, steps: int, top: int) -> None:
+        self.ids = np.empty((slots, steps), np.int32)
+        self.logprobs = np.empty((slots, steps), np.float32)
+        self.top_ids = np.empty((slots, steps, top), np.int32)
+        self.top_logprobs = np.empty((slots, steps, top), np.float32)
+        self.counts = np.zeros(slots, np.int32)
+        self.ended = np.zeros(slots, np.int32)
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        return [self.ids, self.logprobs, self.top_ids, self.top_logprobs, self.counts, self.ended]
+
+    def written(self, slots: NDArray[np.int32]) -> list[Written]:
+        ids, logprobs = self.ids.tolist(), self.logprobs.tolist()
+        counts, ended = self.counts.tolist(), self.ended.tolist()
+        return [
+            Written(slot, ids[i][: counts[i]], logprobs[i][: counts[i]], self._top(i), _ENDED[ended[i]])
+            for i, slot in enumerate(slots.tolist())
+        ]
+
+    def _top(self, i: int) -> list[Top]:
+        if not self.top_ids.shape[2]:
+            return []
+        both = zip(self.top_ids[i].tolist(), self.top_logprobs[i].tolist(), strict=True)
+        return [tuple(zip(*one, strict=True)) for one in both][: self.counts[i]]
+
+
+@kernel
+def read(weights: Weights, sequences: Sequences, rows: Rows, slot: int, start: int, end: int) -> None:
+    """Read the tokens of a slot from position `start` up to `end`, some at a time."""
+    while start < end:
+        count = min(end - start, len(rows.slot))
+        for row in range(count):
+            rows.slot[row] = slot
+            rows.position[row] = start + row
+        forward(weights, sequences, rows, count)
+        start += count
+
+
+@kernel
+def write(
+    weights: Weights,
+    sequences: Sequences,
+    rows: Rows,
+    slots: Any,
+    writing: NDArray[np.int32],
+    steps: int,
+    allowed: NDArray[np.bool_],
+    stop: NDArray[np.int32],
+    ids: NDArray[np.int32],
+    logprobs: NDArray[np.float32],
+    top_ids: NDArray[np.int32],
+    top_logprobs_: NDArray[np.float32],
+    counts: NDArray[np.int32],
+    ended: NDArray[np.int32],
+) -> None:
+    """Let the slots `writing` add up to `steps` tokens each, until one ends or `stop` is set, by whoever.
+
+    `slots` are all slots' `SLOT` records; the arrays from `ids` on, by the order of `writing`, are written to.
+    """
+    for step in range(steps):
+        for row in range(len(writing)):
+            rows.slot[row] = writing[row]
+            rows.position[row] = slots[writing[row]].length - 1
+        forward(weights, sequences, rows, len(writing))
+        compute_logits(weights, rows, len(writing))
+        for row in range(len(writing)):
+            slot = slots[writing[row]]
+            logits = rows.logits[row, : len(allowed)]
+            answer = sequences.ids[writing[row], slot.prompt_length : slot.length]
+            token, logprob = next_token(logits, allowed, answer, slot.sampling, len(answer))
+            if token == EOS:
+                ended[row] = _EOS
+                continue
+            sequences.ids[writing[row], slot.length] = token
+            slot.length += 1
+            ids[row, step] = token
+            logprobs[row, step] = logprob
+            counts[row] += 1
+            if slot.top_logprobs > 0:
+                likeliest, theirs = top_logprobs(logits, slot.top_logprobs)
+                for i in range(slot.top_logprobs):
+                    top_ids[row, step, i], top_logprobs_[row, step, i] = likeliest[i], theirs[i]
+            if slot.length == slot.end:
+                ended[row] = _LENGTH
+        if ended.any():
+            stop[0] = 1
+        if stop[0]:
+            break
+
+
+def _empty_sequences(weights: Weights, slots: int, context_length: int) -> Sequences:
+    layers, heads = weights.query_scale.shape
+    width = weights.attention_output.weight.shape[2] // heads
+    positions = -(-context_length // WIDE) * WIDE
+    taps, channels = weights.projected_convolution.shape[1:]
+    return Sequences(
+        ids=np.zeros((slots, context_length), np.int32),
+        keys=np.zeros((slots, layers, heads, positions // WIDE, width, WIDE), np.float32),
+        values=np.zeros((slots, layers, heads, positions, width), np.float32),
+        recent_projected=np.zeros((slots, layers, taps, channels), np.float32),
+        recent_normed=np.zeros((slots, layers, taps, weights.token_embedding.shape[1]), np.float32),
+    )
+
+
+def _empty_rows(weights: Weights, slots: int, context_length: int) -> Rows:
+    count = max(PREFILL_ROWS, slots)
+
+    def room(columns: int) -> NDArray[np.float32]:
+        return np.zeros((count, columns), np.float32)
+
+    width = weights.token_embedding.shape[1]
+    return Rows(
+        slot=np.zeros(count, np.int32),
+        position=np.zeros(count, np.int32),
+        x=room(width),
+        normed=room(width),
+        projected=room(weights.query_key_value.bias.shape[1]),
+        attended=room(weights.attention_output.weight.shape[2]),
+        hidden=room(weights.expand.bias.shape[1]),
+        added=room(width),
+        logits=room(weights.head.bias.shape[1]),
+        scores=np.zeros(-(-context_length // WIDE) * WIDE, np.float32),
+    )

@@ -1,0 +1,165 @@
+"""A model's weights as the compiled kernels read them: in the order of use, in few long arrays.
+
+Every width is rounded up to whole `Lanes` and what is added is 0, so that no loop has a remainder: C, 4 C and V to 64,
+the width of a head to 16. Layers are stacked along a first dimension.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tinygpt.inference.lanes import LANES, WIDE
+from tinygpt.model.transformer import TinyGPT
+
+Floats = NDArray[np.float32]
+WeightFormat = Literal["float32", "bfloat16", "int8"]
+
+
+class Linear(NamedTuple):
+    """Linear layers of one kind, L of them."""
+
+    weight: Any
+    """(L, outputs / 64, inputs, 64): a product reads 64 outputs' weights in one go, from first to last."""
+    scale: Floats
+    """(L, outputs): what int8 weights are multiplied by, else 1."""
+    bias: Floats
+    """(L, outputs)"""
+
+
+class Norm(NamedTuple):
+    """Layer norms of one kind: gain and bias, each (L, C)."""
+
+    gain: Floats
+    bias: Floats
+
+
+class Weights(NamedTuple):
+    """A whole model. What it does not have is an array with nothing in it."""
+
+    width: int
+    """C, not rounded up."""
+    head_width: int
+    """D, not rounded up."""
+    qk_norm: bool
+    token_embedding: Floats
+    """(V, C)"""
+    position_embedding: Floats
+    """(context, C)"""
+    ngram_sizes: NDArray[np.int64]
+    """In ascending order."""
+    ngram_table: Floats
+    """(buckets, C)"""
+    rotary_cosine: Floats
+    """(context, D / 2)"""
+    rotary_sine: Floats
+    """(context, D / 2)"""
+    attention_norm: Norm
+    query_key_value: Linear
+    """3 H D outputs: queries head by head, then keys, then values."""
+    projected_convolution: Floats
+    """(L, taps, 3 H D)"""
+    query_scale: Floats
+    """(L, H)"""
+    attention_output: Linear
+    mlp_norm: Norm
+    normed_convolution: Floats
+    """(L, taps, C)"""
+    expand: Linear
+    contract: Linear
+    final_norm: Norm
+    head: Linear
+
+
+@torch.inference_mode()
+def pack(model: TinyGPT, format: WeightFormat) -> Weights:
+    """Copy the weights of a transformer. Raises `ValueError` for another architecture."""
+    config = model.config
+    if config.architecture != "transformer":
+        raise ValueError(f"the compiled decoder has no kernels for the architecture {config.architecture}")
+    blocks: list[Any] = list(model.blocks)
+    attentions = [block.attention for block in blocks]
+    heads, head_width = config.heads, config.head_width
+    rotary = config.positions == "rotary"
+    none = np.zeros((0, 0), np.float32)
+
+    def by_head(x: Tensor, dim: int) -> Tensor:
+        """Round up the width of every head along `dim`."""
+        return _pad(x.unflatten(dim, (-1, head_width)), LANES, dim + 1).flatten(dim, dim + 1)
+
+    def convolutions(weights: Sequence[Tensor]) -> Floats:
+        return np.ascontiguousarray(torch.stack(list(weights)).numpy()) if weights else np.zeros((0, 0, 0), np.float32)
+
+    query_key_value = [
+        (by_head(a.query_key_value.weight, 0), by_head(a.query_key_value.bias, 0)) for a in attentions
+    ]  # fmt: skip
+    attention_output = [(by_head(a.output.weight, 1), a.output.bias) for a in attentions]
+    return Weights(
+        width=config.width,
+        head_width=head_width,
+        qk_norm=config.qk_norm,
+        token_embedding=_array(_pad(model.token_embedding.weight, WIDE, 1)),
+        position_embedding=_array(_pad(model.position_embedding.weight, WIDE, 1)) if not rotary else none,
+        ngram_sizes=np.array(sorted(set(config.ngrams)), np.int64),
+        ngram_table=_array(_pad(model.ngram_embedding.table.weight, WIDE, 1)) if model.ngram_embedding else none,
+        rotary_cosine=_array(attentions[0].cosine[:, : head_width // 2]) if rotary else none,
+        rotary_sine=_array(attentions[0].sine[:, head_width // 2 :]) if rotary else none,
+        attention_norm=_norm([block.attention_norm for block in blocks]),
+        query_key_value=_linear(query_key_value, format),
+        projected_convolution=convolutions([by_head(a.convolution.weight, 1) for a in attentions if a.convolution]),
+        query_scale=np.stack([_array(a._scale().expand(heads, 1, 1).flatten()) for a in attentions]),
+        attention_output=_linear(attention_output, format),
+        mlp_norm=_norm([block.mlp_norm for block in blocks]),
+        normed_convolution=convolutions([_pad(b.convolution.weight, WIDE, 1) for b in blocks if b.convolution]),
+        expand=_linear([(block.mlp.expand.weight, block.mlp.expand.bias) for block in blocks], format),
+        contract=_linear([(block.mlp.output.weight, block.mlp.output.bias) for block in blocks], format),
+        final_norm=_norm([model.final_norm]),
+        head=_linear([(model.head.weight, None)], format),
+    )
+
+
+def _linear(layers: Sequence[tuple[Tensor, Tensor | None]], format: WeightFormat) -> Linear:
+    """Pack layers, each a weight (outputs, inputs) and a bias (outputs), and bring the weights to their format."""
+    weights, scales, biases = [], [], []
+    for weight, bias in layers:
+        padded = _pad(weight.float(), WIDE, 0)
+        stored, scale = _to_format(padded, format)
+        weights.append(stored.reshape(len(padded) // WIDE, WIDE, -1).transpose(0, 2, 1))
+        scales.append(scale)
+        biases.append(_array(_pad(bias, WIDE, 0)) if bias is not None else np.zeros(len(padded), np.float32))
+    return Linear(np.ascontiguousarray(np.stack(weights)), np.stack(scales), np.stack(biases))
+
+
+def _to_format(weight: Tensor, format: WeightFormat) -> tuple[NDArray[Any], Floats]:
+    """A weight as it is stored, and by output what that is multiplied by."""
+    ones = np.ones(len(weight), np.float32)
+    if format == "bfloat16":
+        return weight.bfloat16().view(torch.uint16).numpy(), ones
+    if format == "int8":
+        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
+        return (weight / scale[:, None]).round().to(torch.int8).numpy(), scale.numpy()
+    return weight.numpy(), ones
+
+
+def _norm(norms: Sequence[nn.LayerNorm]) -> Norm:
+    gains, biases = ([_array(_pad(vector, WIDE, 0)) for vector in vectors] for vectors in (
+        [norm.weight for norm in norms], [norm.bias for norm in norms]
+    ))  # fmt: skip
+    return Norm(np.stack(gains), np.stack(biases))
+
+
+def _pad(x: Tensor, multiple: int, dim: int) -> Tensor:
+    """Zeros after x, along `dim`, up to a multiple."""
+    missing = -x.size(dim) % multiple
+    if not missing:
+        return x
+    shape = list(x.shape)
+    shape[dim] = missing
+    return torch.cat((x, x.new_zeros(shape)), dim=dim)
+
+
+def _array(x: Tensor) -> Floats:
+    return np.ascontiguousarray(x.detach().float().cpu().numpy())
