@@ -79,7 +79,7 @@ class Smoke(unittest.TestCase):
 
         for row in split_rows(self.rows).held_out[:3]:
             answer = generator.generate(
-                GenerateRequest(prompt=row.prompt, max_new_tokens=64, post_process=False, retrieval=False)
+                GenerateRequest(prompt=row.prompt, max_new_tokens=64, post_process=False, fallback="never")
             )
             self.assertEqual(answer.source, "model")
             self.assertTrue(answer.code.strip())

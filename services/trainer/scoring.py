@@ -18,6 +18,8 @@ from tinygpt.model.checkpoint import Checkpoint
 log = structlog.get_logger()
 
 _SAMPLE = 100
+_SLOTS = 32
+"""Prompts that are answered at once."""
 
 
 class ScoringStopped(Exception):
@@ -46,10 +48,13 @@ def score(
         if should_stop():
             raise ScoringStopped
 
-    generator = CodeGenerator(checkpoint.model, checkpoint.tokenizer, RetrievalIndex(training), model_id="challenger")
+    index = RetrievalIndex(training)
+    generator = CodeGenerator(checkpoint.model, checkpoint.tokenizer, index, model_id="challenger", slots=_SLOTS)
     try:
         report = evaluate(generator, sample, training_rows=training, workers=1, on_progress=told)
     except (TinyGPTError, OSError) as error:
         log.warning("the model was not scored", reason=str(error))
         return None
+    finally:
+        generator.close()
     return report.summary()

@@ -5,10 +5,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.conftest import wait_until
 from tests.evaluation.scripted_generator import ScriptedGenerator
 from tinygpt.contracts.errors import InvalidDataset
+from tinygpt.contracts.generation import GenerateRequest
 from tinygpt.data.rows import Row
-from tinygpt.evaluation import answers as answers_module
 from tinygpt.evaluation.answers import Sampling, answer_all
 from tinygpt.evaluation.evaluate import EvaluationProgress, evaluate
 from tinygpt.evaluation.nearest import nearest_rows
@@ -167,19 +168,41 @@ def test_progress_comes_with_its_phase_and_an_interrupt_leaves_nothing() -> None
     assert not [child for child in psutil.Process().children(recursive=True) if "tinygpt.eval" in str(child.cmdline())]
 
 
-def test_many_workers_give_the_same_answers_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers_module, "_ROWS_WORTH_A_PROCESS", 1)
+def test_each_prompt_gets_the_answers_that_it_would_get_alone_whatever_is_asked_beside_it() -> None:
     scripted = ScriptedGenerator({row.prompt: row.code for row in ROWS})
-    generator = CodeGenerator(scripted.model, scripted.tokenizer, RetrievalIndex(TRAINING), model_id="real")
-    prompts = ["n", "ys", "the", "sum", "list", "of", "even", "is", "nums", "a prompt that is far too long for it" * 9]
+    generator = CodeGenerator(scripted.model, scripted.tokenizer, RetrievalIndex(TRAINING), model_id="real", slots=3)
+    prompts = ["n", "ys", "the", "sum of", "list", "of", "even", "is", "a prompt that is far too long for it" * 9]
     sampling = Sampling(samples=2, temperature=1.0, seed=3, max_new_tokens=8)
+    done: list[int] = []
 
-    alone = answer_all(generator, prompts, TRAINING, sampling, workers=1)
-    together = answer_all(generator, prompts, TRAINING, sampling, workers=2)
+    together = answer_all(generator, prompts, sampling, on_done=done.append)
 
-    assert together == alone
-    assert any(both.model[0].code for both in alone)
-    assert alone[-1].model[0].source == "none"
+    for position, (prompt, both) in enumerate(zip(prompts[:-1], together, strict=False)):
+        for sample, (model, system) in enumerate(zip(both.model, both.system, strict=True)):
+            seed = (3 * 1_000_003 + position) * 1_009 + sample
+            request = GenerateRequest(prompt=prompt, temperature=1.0, max_new_tokens=8, seed=seed)
+            alone = generator.generate(request)
+            assert (model.code, system.code, system.source) == (alone.raw, alone.code, alone.source)
+    assert len({model.code for both in together for model in both.model}) > 10
+    assert together[-1].model[0].source == together[-1].system[1].source == "none"
+    assert done[0] == 0
+    assert sorted(done) == done
+    assert done[-1] == len(prompts)
+
+
+def test_what_the_listener_raises_ends_the_answering_and_frees_the_slots() -> None:
+    scripted = ScriptedGenerator({row.prompt: row.code for row in ROWS})
+    generator = CodeGenerator(scripted.model, scripted.tokenizer, model_id="real", slots=2)
+
+    def stop_at_two(done: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        answer_all(generator, ["n", "ys", "sum"] * 10, Sampling(max_new_tokens=200), on_done=stop_at_two)
+
+    wait_until(lambda: generator.engine.running == generator.engine.waiting == 0, "the slots are free")
+    generator.generate(GenerateRequest(prompt="n", max_new_tokens=3))
 
 
 def test_the_nearest_row_is_the_one_that_retrieval_finds() -> None:

@@ -16,6 +16,9 @@ from tinygpt.data.store import held_out_rows
 from tinygpt.durable import open_whole
 from tinygpt.evaluation.sandbox import WHAT_THIS_IS_NOT
 
+_SLOTS = 64
+"""Prompts that are answered at once."""
+
 
 def evaluate(
     model: Annotated[Path, typer.Option(help="A .pt file, or a folder with best.pt.", show_default=False)],
@@ -28,7 +31,7 @@ def evaluate(
     samples: Annotated[int, typer.Option(min=1, max=1000, help="Answers to each row; needs a temperature.")] = 1,
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest token every time.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Same seed, same answers.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer, and that judge.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Threads that answer, processes that judge.")] = 2,
     json: Annotated[Path | None, typer.Option("--json", help="Write the whole report here.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots here.")] = None,
 ) -> None:
@@ -71,8 +74,16 @@ def evaluate(
                         task, description=progress.phase, completed=progress.done, total=progress.total, left=left
                     )
 
+                generator = CodeGenerator(
+                    checkpoint.model,
+                    checkpoint.tokenizer,
+                    index,
+                    model_id=str(checkpoint_path),
+                    slots=_SLOTS,
+                    threads=workers,
+                )
                 report = evaluate_model(
-                    CodeGenerator(checkpoint.model, checkpoint.tokenizer, index, model_id=str(checkpoint_path)),
+                    generator,
                     chosen,
                     training_rows=training_rows,
                     samples=samples,

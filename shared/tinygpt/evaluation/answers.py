@@ -1,25 +1,16 @@
-"""Asking a generator many prompts, by the model alone and by the whole system, on several cores."""
+"""Asking a generator many prompts at once: each text that the model writes gives its own answer and the system's."""
 
-import multiprocessing
-import signal
-import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
-from pathlib import Path
-
-import torch
+from queue import SimpleQueue
 
 from tinygpt.contracts.errors import InvalidRequest
 from tinygpt.contracts.generation import GenerateRequest, Source
-from tinygpt.data.rows import Row
 from tinygpt.inference.generator import CodeGenerator
-from tinygpt.inference.retrieval import RetrievalIndex
-from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tinygpt.inference.sequence import Event
 
-_ROWS_A_TASK = 8
-_ROWS_WORTH_A_PROCESS = 64
+_ASKED_A_SLOT = 2
+"""Requests under way for each slot of the decoder, so that none is empty while answers are looked at."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +33,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class BothAnswers:
-    """The samples for one row."""
+    """The samples for one row: the model's own texts, and what the whole system made of them."""
 
     model: list[Answer]
     system: list[Answer]
@@ -51,104 +42,61 @@ class BothAnswers:
 def answer_all(
     generator: CodeGenerator,
     prompts: Sequence[str],
-    training_rows: Sequence[Row],
     sampling: Sampling,
     *,
-    workers: int = 1,
     on_done: Callable[[int], None] = lambda _done: None,
 ) -> list[BothAnswers]:
-    """Answers in the order of the prompts, the same for any number of workers. `on_done` is told how many are done.
-
-    More than one worker starts fresh processes: a script that calls this must be importable without running it.
-    """
-    workers = min(workers, max(1, len(prompts) // _ROWS_WORTH_A_PROCESS))
+    """Answers in the order of the prompts, as many at once as the generator has slots. `on_done` is told how many
+    prompts are answered; what it raises ends those under way."""
+    no_answer = Answer("", "none")
+    answers = [BothAnswers([no_answer] * sampling.samples, [no_answer] * sampling.samples) for _ in prompts]
+    total = len(prompts) * sampling.samples
+    to_ask = _requests(prompts, sampling)
+    news: SimpleQueue[Event] = SimpleQueue()
+    asked: dict[int, tuple[int, GenerateRequest]] = {}
     on_done(0)
-    numbered = list(enumerate(prompts))
-    if workers == 1:
-        answers = []
-        for position, prompt in numbered:
-            answers.append(_answer(generator, position, prompt, sampling))
-            on_done(len(answers))
-        return answers
-    tasks = [numbered[start : start + _ROWS_A_TASK] for start in range(0, len(numbered), _ROWS_A_TASK)]
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "model.pt"
-        save_checkpoint(Checkpoint(generator.model, generator.tokenizer), checkpoint)
-        floor = None if generator.retrieval is None else generator.similarity_floor
-        context = multiprocessing.get_context("spawn")
-        stop = context.Event()
-        pool = ProcessPoolExecutor(
-            workers,
-            context,
-            initializer=_start_worker,
-            initargs=(checkpoint, list(training_rows), floor, generator.model_id, stop),
-        )
-        try:
-            return _gather([pool.submit(_answer_task, task, sampling) for task in tasks], on_done)
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _gather(futures: list["Future[list[BothAnswers]]"], on_done: Callable[[int], None]) -> list[BothAnswers]:
-    pending = set(futures)
     done = 0
-    while pending:
-        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-        done += sum(len(future.result()) for future in finished)
-        on_done(done)
-    return [both for future in futures for both in future.result()]
-
-
-def _never() -> bool:
-    return False
-
-
-def _answer(
-    generator: CodeGenerator,
-    position: int,
-    prompt: str,
-    sampling: Sampling,
-    should_stop: Callable[[], bool] = _never,
-) -> BothAnswers:
-    alone, whole = [], []
-    for sample in range(sampling.samples):
-        request = GenerateRequest(
-            prompt=prompt,
-            temperature=sampling.temperature,
-            max_new_tokens=sampling.max_new_tokens,
-            seed=(sampling.seed * 1_000_003 + position) * 1_009 + sample,
-        )
-        bare = request.model_copy(update={"retrieval": False, "post_process": False})
-        alone.append(_ask(generator, bare, should_stop))
-        whole.append(_ask(generator, request, should_stop))
-    return BothAnswers(alone, whole)
-
-
-def _ask(generator: CodeGenerator, request: GenerateRequest, should_stop: Callable[[], bool]) -> Answer:
     try:
-        response = generator.generate(request, should_stop)
-    except InvalidRequest:  # a prompt that leaves no room in the context
-        return Answer("", "none")
-    return Answer(response.code, response.source)
+        while done < total:
+            while len(asked) < _ASKED_A_SLOT * generator.engine.slots and (next_one := next(to_ask, None)):
+                try:
+                    (decode_request,) = generator.decode_requests(next_one[1])
+                except InvalidRequest:  # a prompt that leaves no room in the context
+                    done += 1
+                else:
+                    (handle,) = generator.engine.submit([decode_request], news.put)
+                    asked[handle] = next_one
+            if asked:
+                event = news.get()
+                number, request = asked.pop(event.id)
+                position, sample = divmod(number, sampling.samples)
+                answers[position].model[sample], answers[position].system[sample] = _both(generator, request, event)
+                done += 1
+            on_done(done // sampling.samples)
+    finally:
+        generator.engine.cancel(asked)
+    return answers
 
 
-_worker_state: list[tuple[CodeGenerator, Event]] = []
-"""A worker process's own; empty in every other."""
+def _requests(prompts: Sequence[str], sampling: Sampling) -> Iterator[tuple[int, GenerateRequest]]:
+    """Every sample of every prompt, numbered."""
+    for position, prompt in enumerate(prompts):
+        for sample in range(sampling.samples):
+            yield (
+                position * sampling.samples + sample,
+                GenerateRequest(
+                    prompt=prompt,
+                    temperature=sampling.temperature,
+                    max_new_tokens=sampling.max_new_tokens,
+                    seed=(sampling.seed * 1_000_003 + position) * 1_009 + sample,
+                ),
+            )
 
 
-def _start_worker(checkpoint: Path, training_rows: list[Row], floor: float | None, model_id: str, stop: Event) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and stops handing out work
-    torch.set_num_threads(1)
-    loaded = load_checkpoint(checkpoint)
-    if floor is None:
-        generator = CodeGenerator(loaded.model, loaded.tokenizer, model_id=model_id)
-    else:
-        index = RetrievalIndex(training_rows)
-        generator = CodeGenerator(loaded.model, loaded.tokenizer, index, model_id=model_id, similarity_floor=floor)
-    _worker_state.append((generator, stop))
-
-
-def _answer_task(task: list[tuple[int, str]], sampling: Sampling) -> list[BothAnswers]:
-    ((generator, stop),) = _worker_state
-    return [_answer(generator, position, prompt, sampling, stop.is_set) for position, prompt in task]
+def _both(generator: CodeGenerator, request: GenerateRequest, event: Event) -> tuple[Answer, Answer]:
+    """The model's own answer and the system's. Raises what ended the request."""
+    if event.error is not None:
+        raise event.error
+    assert event.decoded is not None
+    response = generator.respond(request, [event.decoded])
+    return Answer(response.raw, "model"), Answer(response.code, response.source)

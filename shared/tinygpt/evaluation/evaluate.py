@@ -48,8 +48,7 @@ def evaluate(
     """Answer every row by the model alone and by the whole system, run the checks in a sandbox, and count.
 
     Rows without a `check` are left out, and so are rows whose own code fails its check here. What `on_progress` raises
-    stops the evaluation and leaves nothing behind. With more than one of `workers`, fresh processes answer: a script
-    that calls this must be importable without running it.
+    stops the evaluation and leaves nothing behind. `workers` processes judge; the generator answers as it was made to.
 
     Raises:
         InvalidDataset: no row has a check that its own code passes.
@@ -81,9 +80,7 @@ def evaluate(
         answers = answer_all(
             generator,
             [row.prompt for row in usable],
-            training_rows,
             Sampling(samples, temperature, seed, max_new_tokens),
-            workers=workers,
             on_done=lambda done: told("answering", done, len(usable)),
         )
         attempts = [

@@ -1,15 +1,11 @@
 """What decodes: slots that hold one sequence each, filled by `prefill`, continued by `step`, given back by `free`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
-import torch
-
-from tinygpt.contracts.generation import FinishReason
-from tinygpt.data.tokenizer import EOS
-from tinygpt.inference.sampling import SamplingParameters, generated_tokens, next_token
+from tinygpt.data.tokenizer import Tokenizer
+from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.transformer import TinyGPT
 
 Ended = Literal["eos", "length"]
@@ -57,8 +53,8 @@ class Decoder(Protocol):
         (at least 1) or where the context is full, whichever comes first."""
 
     def step(self, steps: int = 1) -> Sequence[Written]:
-        """Let every slot that writes add a token, `steps` times; less often where a slot ended or `interrupt` was
-        called. One `Written` for each slot that wrote or ended.
+        """Let every slot that writes add a token, up to `steps` times: it returns early where a slot ended or
+        `interrupt` was called, and may whenever a step takes long. One `Written` for each slot that wrote or ended.
 
         An `interrupt` that comes while no `step` is under way lets the next one return after its first token.
         """
@@ -70,43 +66,41 @@ class Decoder(Protocol):
         """Forget the slot's sequence, whatever its state."""
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """Token ids after the prompt, without the `<EOS>` that may have ended them."""
-
-    ids: list[int]
-    finish_reason: FinishReason
-
-
-@torch.inference_mode()
 def decode(
-    model: TinyGPT,
-    prompt_ids: Sequence[int],
-    parameters: SamplingParameters,
-    *,
-    max_new_tokens: int,
-    should_stop: Callable[[], bool] = lambda: False,
-    use_cache: bool = True,
-) -> Decoded:
-    """Continue `prompt_ids` until `<EOS>`, `max_new_tokens`, the end of the context, or `should_stop()`.
+    decoder: Decoder, prompt_ids: Sequence[int], sampling: SamplingParameters, *, max_new_tokens: int
+) -> Written:
+    """Continue one sequence to its end, in slot 0, which must be free.
 
-    Without the cache the whole sequence is read anew for every token: slower, the same tokens.
-    The same seed gives the same tokens, whatever else the process does.
+    Raises `ValueError` for a prompt that leaves no room in the context.
     """
-    allowed, sampling = generated_tokens(model.config.vocab_size), parameters.record()
-    cache = model.make_cache() if use_cache else None
-    ids = list(prompt_ids)
-    output: list[int] = []
-    unread = ids
-    room = min(max_new_tokens, model.config.context_length - len(ids))
-    for _ in range(room):
-        if should_stop():
-            return Decoded(output, "cancelled")
-        logits = model(torch.tensor([unread], device=model.device), cache)[0, -1].float().cpu().numpy()
-        token, _ = next_token(logits, allowed, np.array(output, np.int32), sampling, len(output))
-        if token == EOS:
-            return Decoded(output, "eos")
-        ids.append(token)
-        output.append(token)
-        unread = [token] if use_cache else ids
-    return Decoded(output, "length")
+    decoder.prefill(0, prompt_ids)
+    decoder.begin(0, sampling, max_new_tokens=max_new_tokens)
+    ids: list[int] = []
+    logprobs: list[float] = []
+    ended: Ended | None = None
+    while ended is None:
+        (written,) = decoder.step()
+        ids += written.ids
+        logprobs += written.logprobs
+        ended = written.ended
+    decoder.free(0)
+    return Written(0, ids, logprobs, [], ended)
+
+
+def make_decoder(
+    model: TinyGPT,
+    tokenizer: Tokenizer,
+    *,
+    slots: int = 1,
+    backend: Backend = "auto",
+    weights: Weights = "float32",
+    threads: int = 1,
+) -> Decoder:
+    """A decoder of `model` with so many slots.
+
+    `auto` compiles a transformer on the CPU, and leaves everything else to PyTorch. `weights` and `threads` are of the
+    compiled one: PyTorch has its own.
+    """
+    from tinygpt.inference.torch_decoder import TorchDecoder
+
+    return TorchDecoder(model, slots=slots)

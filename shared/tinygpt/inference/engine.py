@@ -1,53 +1,194 @@
 """The thread that turns a scheduler, and how others hand it requests: from any thread, or from an event loop."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+import structlog
+
+from tinygpt.contracts.errors import Draining, QueueFull, TinyGPTError
+from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Decoder
-from tinygpt.inference.scheduler import DecodeRequest, Event
+from tinygpt.inference.scheduler import Scheduler
+from tinygpt.inference.sequence import Decoded, DecodeRequest, Event
+
+log = structlog.get_logger()
+
+Deliver = Callable[[Event], None]
+_SECONDS_TO_END = 30.0
+
+
+@dataclass(frozen=True)
+class _Recipient:
+    deliver: Deliver
+    loop: asyncio.AbstractEventLoop | None
 
 
 class Engine:
     """One decoder, one thread, many requests. Every method may be called from any thread.
 
-    Deliveries to an event loop are one `call_soon_threadsafe` a turn, whatever the number of requests.
+    The thread starts with the first request and sleeps while there is none. An event loop is woken once a turn at most,
+    whatever the number of requests. Where the decoder raises, all requests end with one error, and the engine goes on
+    with the next ones; where the decoder can't even free its slots, the engine refuses them with that error.
+
+    `on_end` is told what every request ended with, in the engine's thread: for metrics.
     """
 
     def __init__(
-        self, decoder: Decoder, text_decoder: Callable[[], Callable[[Sequence[int]], str]], *, max_waiting: int = 256
-    ) -> None: ...
-
-    def submit(
         self,
-        requests: Sequence[DecodeRequest],
-        deliver: Callable[[Event], None],
-        loop: asyncio.AbstractEventLoop | None = None,
-    ) -> list[int]:
-        """Take all the requests or none; returns their ids. `deliver` gets each one's events, the last of them with
-        `decoded` or `error`: in `loop` where given, else in the engine's thread, where it must not linger.
-
-        Raises `QueueFull` where the queue has no room for all, `Draining` after `close`, `TinyGPTError` where the
-        decoder is broken.
-        """
-        raise NotImplementedError
-
-    def cancel(self, ids: Sequence[int]) -> None:
-        """Let these end as `cancelled` at the next step, with what they wrote. Ended and unknown ones don't matter."""
-        raise NotImplementedError
+        decoder: Decoder,
+        tokenizer: Tokenizer,
+        *,
+        max_waiting: int = 256,
+        on_end: Callable[[Decoded], None] = lambda _decoded: None,
+    ) -> None:
+        self.slots = decoder.slots
+        self._most = decoder.slots + max_waiting
+        self._decoder = decoder
+        self._scheduler = Scheduler(decoder, tokenizer, max_waiting=max_waiting)
+        self._on_end = on_end
+        self._ids = itertools.count()
+        self._changed = threading.Condition()
+        """Guards what follows, and tells of changes to it."""
+        self._submitted: list[tuple[int, DecodeRequest, float]] = []
+        self._cancelled: list[int] = []
+        self._recipients: dict[int, _Recipient] = {}
+        """Of every request that has not ended."""
+        self._thread: threading.Thread | None = None
+        self._refusal: tuple[type[TinyGPTError], str] | None = None
+        """The error, and its message, with which nothing is taken any more."""
 
     @property
     def running(self) -> int:
         """Requests in a slot."""
-        raise NotImplementedError
+        return self._scheduler.running
 
     @property
     def waiting(self) -> int:
         """Requests taken that have no slot yet."""
-        raise NotImplementedError
+        return max(0, len(self._recipients) - self.running)
 
-    @property
-    def slots(self) -> int:
-        raise NotImplementedError
+    def submit(
+        self, requests: Sequence[DecodeRequest], deliver: Deliver, loop: asyncio.AbstractEventLoop | None = None
+    ) -> list[int]:
+        """Take all the requests or none; returns their ids. `deliver` gets each one's events, the last of them with
+        `decoded` or `error`: in `loop` where given, else in the engine's thread, where it must not linger.
+
+        Raises `QueueFull` where there is no room for all of them, `Draining` after `close`, `TinyGPTError` where the
+        decoder is of no more use, `ValueError` for a prompt that is empty or leaves no room for a token.
+        """
+        for request in requests:
+            self._scheduler.require_room(request)
+        now = time.perf_counter()
+        with self._changed:
+            if self._refusal is not None:
+                kind, message = self._refusal
+                raise kind(message)
+            if len(self._recipients) + len(requests) > self._most:
+                raise QueueFull("As many requests wait as may: try again shortly.")
+            ids = [next(self._ids) for _ in requests]
+            for handle, request in zip(ids, requests, strict=True):
+                self._submitted.append((handle, request, now))
+                self._recipients[handle] = _Recipient(deliver, loop)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+        if self.running < self.slots:
+            self._decoder.interrupt()  # so that they join at the next step
+        return ids
+
+    def cancel(self, ids: Iterable[int]) -> None:
+        """Let these end as `cancelled` at the next step, with what they wrote. Ended and unknown ones don't matter."""
+        with self._changed:
+            known = [handle for handle in ids if handle in self._recipients]
+            if not known:
+                return
+            self._cancelled += known
+            self._changed.notify_all()
+        self._decoder.interrupt()
 
     def close(self, *, drain_seconds: float = 0.0) -> None:
-        """Take nothing more, let what runs end for so many seconds, cancel the rest, end the thread."""
+        """Take nothing more, let what was taken end for so many seconds, cancel the rest, and end the thread."""
+        with self._changed:
+            self._refusal = self._refusal or (Draining, "This model is being put away: try again shortly.")
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._recipients, timeout=drain_seconds)
+            remaining = list(self._recipients)
+        self.cancel(remaining)
+        if self._thread is not None:
+            self._thread.join(_SECONDS_TO_END)
+
+    def _run(self) -> None:
+        while self._has_work():
+            try:
+                events = self._turn()
+            except Exception as error:  # noqa: BLE001  (whatever the decoder raises, nobody may wait for ever)
+                events = self._fail(error)
+            self._deliver(events)
+
+    def _has_work(self) -> bool:
+        """Wait for something to do; False once everything has ended and nothing more is taken."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._submitted or self._cancelled or self._scheduler.busy or self._refusal is not None
+            )
+            return bool(self._recipients) or self._refusal is None
+
+    def _turn(self) -> list[Event]:
+        self._take_submitted()
+        with self._changed:
+            cancelled, self._cancelled = self._cancelled, []
+        for handle in cancelled:
+            self._scheduler.cancel(handle)
+        return self._scheduler.turn()
+
+    def _take_submitted(self) -> None:
+        with self._changed:
+            submitted, self._submitted = self._submitted, []
+        for handle, request, at in submitted:
+            self._scheduler.submit(handle, request, at=at)
+
+    def _fail(self, error: Exception) -> list[Event]:
+        log.error("the decoder failed", exc_info=error)
+        failure = TinyGPTError(f"The decoder failed: {type(error).__name__}: {error}.")
+        events = self._scheduler.fail(failure)
+        try:
+            self._scheduler.reset()
+        except Exception as unusable:
+            log.error("the decoder is of no more use", exc_info=unusable)
+            with self._changed:
+                self._refusal = TinyGPTError, failure.message
+            self._take_submitted()
+            events += self._scheduler.fail(failure)
+        return events
+
+    def _deliver(self, events: Sequence[Event]) -> None:
+        batches: dict[asyncio.AbstractEventLoop, list[tuple[Deliver, Event]]] = {}
+        for event in events:
+            recipient = self._recipients[event.id]
+            if event.decoded is not None:
+                self._on_end(event.decoded)
+            if recipient.loop is None:
+                recipient.deliver(event)
+            else:
+                batches.setdefault(recipient.loop, []).append((recipient.deliver, event))
+        for loop, batch in batches.items():
+            try:
+                loop.call_soon_threadsafe(_deliver_all, batch)
+            except RuntimeError:  # the loop is closed, and with it all who would read
+                self.cancel(event.id for _, event in batch)
+        ended = [event.id for event in events if event.decoded is not None or event.error is not None]
+        if ended:
+            with self._changed:
+                for handle in ended:
+                    del self._recipients[handle]
+                self._changed.notify_all()
+
+
+def _deliver_all(batch: Sequence[tuple[Deliver, Event]]) -> None:
+    for deliver, event in batch:
+        deliver(event)

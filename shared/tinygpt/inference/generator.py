@@ -1,22 +1,43 @@
 """The whole way from a request to an answer: decode, post-process, fall back to retrieval."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from queue import SimpleQueue
 
-from tinygpt.contracts.errors import InvalidRequest
-from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, GenerateResponse, Usage
+from tinygpt.contracts.errors import InvalidRequest, TinyGPTError
+from tinygpt.contracts.generation import (
+    Choice,
+    GenerateDelta,
+    GenerateRequest,
+    GenerateResponse,
+    Timings,
+    TokenLogprob,
+    TopToken,
+    Usage,
+)
 from tinygpt.data.tokenizer import Tokenizer
-from tinygpt.inference.decoder import Decoded, decode
-from tinygpt.inference.postprocess import loops, post_process_code
+from tinygpt.inference.beam import beam_search
+from tinygpt.inference.decoder import Backend, Weights, make_decoder
+from tinygpt.inference.engine import Engine
+from tinygpt.inference.postprocess import loops, parses, post_process_code
 from tinygpt.inference.retrieval import SIMILARITY_FLOOR, RetrievalIndex
 from tinygpt.inference.sampling import SamplingParameters
+from tinygpt.inference.sequence import Decoded, DecodeRequest, Event, Tokens
 from tinygpt.model.transformer import TinyGPT
 
 _LEAST_CHARACTERS = 2
+_SEEDS = 2**63
 
 
 class CodeGenerator:
-    """A model with its tokenizer and its training prompts. Safe to call from several threads."""
+    """A model with its tokenizer, its training prompts and the engine that decodes. Safe to call from several threads
+    and event loops at once; `close` ends the engine.
+
+    A request of `n` choices is decoded side by side: choice i with the seed `seed + i`, or each with a fresh one. A
+    prompt that leaves no room for a token in the context is refused (`InvalidRequest`); an answer that would need more
+    room than there is ends there, as one of `max_new_tokens` does, by `length`.
+    """
 
     def __init__(
         self,
@@ -26,53 +47,159 @@ class CodeGenerator:
         *,
         model_id: str,
         similarity_floor: float = SIMILARITY_FLOOR,
+        slots: int = 8,
+        max_waiting: int = 256,
+        backend: Backend = "auto",
+        weights: Weights = "float32",
+        threads: int = 1,
+        on_end: Callable[[Decoded], None] = lambda _decoded: None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.retrieval = retrieval
         self.model_id = model_id
         self.similarity_floor = similarity_floor
+        decoder = make_decoder(model, tokenizer, slots=slots, backend=backend, weights=weights, threads=threads)
+        self.engine = Engine(decoder, tokenizer, max_waiting=max_waiting, on_end=on_end)
 
-    def generate(self, request: GenerateRequest, should_stop: Callable[[], bool] = lambda: False) -> GenerateResponse:
-        """Answer a request. Raises `InvalidRequest` for a prompt that leaves no room in the context."""
-        started = time.perf_counter()
-        prompt_ids = self.tokenizer.encode_prompt(request.prompt)
-        self._require_room(request.prompt, len(prompt_ids))
-        decoded = decode(
-            self.model,
-            prompt_ids,
-            SamplingParameters(
-                temperature=request.temperature,
-                top_p=request.top_p,
-                repetition_penalty=request.repetition_penalty,
-                repetition_window=request.repetition_window,
-                seed=request.seed,
-            ),
-            max_new_tokens=request.max_new_tokens,
-            should_stop=should_stop,
-        )
-        answer = self._answer(request, decoded)
-        answer.usage = Usage(prompt_tokens=len(prompt_ids), completion_tokens=len(decoded.ids))
-        answer.seconds = round(time.perf_counter() - started, 4)
-        return answer
+    def close(self, *, drain_seconds: float = 0.0) -> None:
+        """End the engine: nothing more is taken, what runs has so many seconds to end."""
+        self.engine.close(drain_seconds=drain_seconds)
 
-    async def answer(self, request: GenerateRequest) -> GenerateResponse:
-        """`generate` for an event loop: any number at once. Cancelling the task frees the slots at the next step.
+    def generate(self, request: GenerateRequest) -> GenerateResponse:
+        """Answer a request, and wait for it. An exception that comes meanwhile, such as `KeyboardInterrupt`, frees the
+        slots.
 
         Raises `InvalidRequest` for a prompt that leaves no room in the context, `QueueFull`, `Draining`.
         """
-        raise NotImplementedError
+        news: SimpleQueue[Event] = SimpleQueue()
+        handles = self.engine.submit(self.decode_requests(request), news.put)
+        ended: dict[int, Decoded] = {}
+        try:
+            while len(ended) < len(handles):
+                _note_end(news.get(), ended)
+        finally:
+            self.engine.cancel(handles)
+        return self.respond(request, [ended[handle] for handle in handles])
 
-    def stream(self, request: GenerateRequest) -> AsyncIterator[GenerateDelta | GenerateResponse]:
-        """The model's text piece by piece, then the answer, which is the last item. Raises what `answer` does, at the
-        first item; closing the iterator (`aclose`) frees the slots.
+    async def answer(self, request: GenerateRequest) -> GenerateResponse:
+        """`generate` for an event loop, which it never blocks. Cancelling the task frees the slots at the next step."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        ended: dict[int, Decoded] = {}
+        requests = self.decode_requests(request)
+
+        def deliver(event: Event) -> None:
+            try:
+                _note_end(event, ended)
+            except TinyGPTError as error:
+                if not done.done():
+                    done.set_exception(error)
+            if len(ended) == len(requests) and not done.done():
+                done.set_result(None)
+
+        handles = self.engine.submit(requests, deliver, loop)
+        try:
+            await done
+        finally:
+            self.engine.cancel(handles)
+        return await self._respond_off_the_loop(request, [ended[handle] for handle in handles])
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateDelta | GenerateResponse, None]:
+        """The model's text piece by piece, then the answer, which is the last item. Raises what `generate` does, before
+        the first item; closing the iterator (`aclose`) frees the slots.
 
         A piece holds whole characters; text that may become a stop string is held back until it is not one.
         """
-        raise NotImplementedError
+        news: asyncio.Queue[Event] = asyncio.Queue()
+        requests = self.decode_requests(request, streams=True)
+        handles = self.engine.submit(requests, news.put_nowait, asyncio.get_running_loop())
+        index = {handle: i for i, handle in enumerate(handles)}
+        ended: dict[int, Decoded] = {}
+        try:
+            while len(ended) < len(handles):
+                event = await news.get()
+                logprobs = self._logprobs(event.tokens) if request.logprobs is not None else None
+                if event.text or logprobs:
+                    yield GenerateDelta(index=index[event.id], text=event.text, logprobs=logprobs)
+                _note_end(event, ended)
+        finally:
+            self.engine.cancel(handles)
+        yield await self._respond_off_the_loop(request, [ended[handle] for handle in handles])
 
-    def close(self, *, drain_seconds: float = 0.0) -> None:
-        """End the engine: `Engine.close`."""
+    def search(self, request: GenerateRequest, *, beams: int) -> GenerateResponse:
+        """`generate` by beam search in place of sampling: its `logprobs` and all options of sampling are left aside.
+
+        Raises `InvalidRequest` for a prompt that leaves no room in the context.
+        """
+        decode_request, *_ = self.decode_requests(request)
+        started = time.perf_counter()
+        best, *_ = beam_search(
+            self.model, decode_request.prompt_ids, beams=beams, max_new_tokens=request.max_new_tokens
+        )
+        decoded = Decoded(
+            text=self.tokenizer.decode(best.ids),
+            tokens=Tokens(),
+            tokens_written=len(best.ids),
+            finish_reason=best.ended,
+            queue_seconds=0.0,
+            prefill_seconds=0.0,
+            decode_seconds=time.perf_counter() - started,
+            first_token_seconds=None,
+        )
+        return self.respond(request, [decoded])
+
+    def decode_requests(self, request: GenerateRequest, *, streams: bool = False) -> list[DecodeRequest]:
+        """What the engine is asked, one sequence for each choice. Raises `InvalidRequest` as `generate` does."""
+        prompt_ids = self.tokenizer.encode_prompt(request.prompt)
+        self._require_room(request.prompt, len(prompt_ids))
+        return [
+            DecodeRequest(
+                prompt_ids,
+                SamplingParameters(
+                    temperature=request.temperature,
+                    top_p=request.top_p,
+                    top_k=request.top_k,
+                    min_p=request.min_p,
+                    repetition_penalty=request.repetition_penalty,
+                    repetition_window=request.repetition_window,
+                    seed=None if request.seed is None else (request.seed + i) % _SEEDS,
+                    balanced=request.balanced,
+                ),
+                request.max_new_tokens,
+                stop=request.stop,
+                logprobs=request.logprobs,
+                streams=streams,
+            )
+            for i in range(request.n)
+        ]
+
+    def respond(self, request: GenerateRequest, decoded: Sequence[Decoded]) -> GenerateResponse:
+        """The answer to `request`, made of what its sequences ended with."""
+        choices = [self._choice(request, one) for one in decoded]
+        return GenerateResponse(
+            **dict(choices[0]),
+            model=self.model_id,
+            usage=Usage(
+                prompt_tokens=len(self.tokenizer.encode_prompt(request.prompt)),
+                completion_tokens=sum(one.tokens_written for one in decoded),
+            ),
+            timings=Timings(
+                queue=max(one.queue_seconds for one in decoded),
+                prefill=max(one.prefill_seconds for one in decoded),
+                decode=max(one.decode_seconds for one in decoded),
+                first_token=min(
+                    (one.first_token_seconds for one in decoded if one.first_token_seconds is not None), default=None
+                ),
+            ),
+            choices=choices if request.n > 1 else None,
+        )
+
+    async def _respond_off_the_loop(self, request: GenerateRequest, decoded: Sequence[Decoded]) -> GenerateResponse:
+        """`respond`, in a thread where it takes long: to repair a text and to search the training prompts do."""
+        if all(_why_unusable(one.text) is None and parses(one.text) for one in decoded):
+            return self.respond(request, decoded)
+        return await asyncio.to_thread(self.respond, request, decoded)
 
     def _require_room(self, prompt: str, tokens: int) -> None:
         context = self.model.config.context_length
@@ -83,9 +210,9 @@ class CodeGenerator:
                 param="prompt",
             )
 
-    def _answer(self, request: GenerateRequest, decoded: Decoded) -> GenerateResponse:
+    def _choice(self, request: GenerateRequest, decoded: Decoded) -> Choice:
         """The model's code where it is usable, else the nearest training row's, else none; `source` says which."""
-        text = self.tokenizer.decode(decoded.ids)
+        text = decoded.text
         unusable = _why_unusable(text)
         code, repaired = text, False
         if request.post_process and not unusable:
@@ -93,32 +220,56 @@ class CodeGenerator:
             code, repaired = processed.code, processed.repaired
             if not code:
                 unusable = "the model's text is not Python, nor could it be repaired"
-        answer = GenerateResponse(
+        choice = Choice(
             code=code,
+            raw=text,
             source="model",
             finish_reason=decoded.finish_reason,
             repaired=repaired,
-            model_id=self.model_id,
-            usage=Usage(prompt_tokens=0, completion_tokens=0),
-            seconds=0.0,
+            logprobs=self._logprobs(decoded.tokens) if request.logprobs is not None else None,
         )
-        if unusable and request.retrieval and decoded.finish_reason != "cancelled":
-            self._retrieve(request.prompt, unusable, answer)
+        if unusable and request.fallback == "auto" and decoded.finish_reason != "cancelled":
+            self._retrieve(request.prompt, unusable, choice)
         elif unusable and request.post_process:
-            answer.code, answer.source, answer.note = "", "none", f"No answer: {unusable}."
-        return answer
+            choice.code, choice.source, choice.repaired = "", "none", False
+            choice.note = f"No answer: {unusable}."
+        return choice
 
-    def _retrieve(self, prompt: str, unusable: str, answer: GenerateResponse) -> None:
+    def _retrieve(self, prompt: str, unusable: str, choice: Choice) -> None:
         """Put the nearest training row's code in place of an unusable answer, or nothing below the floor."""
         match = self.retrieval.nearest(prompt, floor=self.similarity_floor) if self.retrieval else None
-        answer.repaired = False
+        choice.repaired = False
         if match is None:
-            answer.code, answer.source = "", "none"
-            answer.note = f"No answer: {unusable}, and no training prompt is near enough. Try other words."
+            choice.code, choice.source = "", "none"
+            choice.note = f"No answer: {unusable}, and no training prompt is near enough. Try other words."
         else:
-            answer.code, answer.source = match.row.code, "retrieval"
-            answer.similarity, answer.matched_prompt = match.similarity, match.row.prompt
-            answer.note = f"Code of the nearest training prompt, for {unusable}."
+            choice.code, choice.source = match.row.code, "retrieval"
+            choice.similarity, choice.matched_prompt = match.similarity, match.row.prompt
+            choice.note = f"Code of the nearest training prompt, for {unusable}."
+
+    def _logprobs(self, tokens: Tokens) -> list[TokenLogprob]:
+        tops = tokens.top or [()] * len(tokens.ids)
+        return [
+            TokenLogprob(
+                token=self._name(token),
+                id=token,
+                logprob=logprob,
+                top=[TopToken(token=self._name(other), id=other, logprob=its) for other, its in top],
+            )
+            for token, logprob, top in zip(tokens.ids, tokens.logprobs, tops, strict=True)
+        ]
+
+    def _name(self, id: int) -> str:
+        (name,) = self.tokenizer.token_names([id])
+        return name
+
+
+def _note_end(event: Event, ended: dict[int, Decoded]) -> None:
+    """Add the request to those that `ended`, if it has. Raises what ended it."""
+    if event.error is not None:
+        raise event.error
+    if event.decoded is not None:
+        ended[event.id] = event.decoded
 
 
 def _why_unusable(text: str) -> str | None:

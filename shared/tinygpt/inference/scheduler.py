@@ -1,52 +1,169 @@
-"""Continuous batching: requests take and leave a decoder's slots at any step."""
+"""Continuous batching: requests take and leave a decoder's slots at any step (Yu et al., "Orca", 2022).
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A turn of the scheduler gives free slots to those who wait, reads prompts up to a budget of tokens, lets every slot that
+writes add a few tokens, and tells what came of it. There is no thread and no clock in it but the one it is given:
+the same calls in the same order give the same events.
 
-from tinygpt.contracts.errors import TinyGPTError
+Who comes first is served first: slots and the reading of prompts go by the order of arrival. A prompt is read in chunks
+with steps between, so that the slots that write wait for one turn's budget at most, however long it is. Nobody
+starves: every request writes a bounded number of tokens, and nobody passes another in the queue.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from tinygpt.contracts.errors import QueueFull, TinyGPTError
 from tinygpt.contracts.generation import FinishReason
-from tinygpt.inference.decoder import Top
-from tinygpt.inference.sampling import SamplingParameters
+from tinygpt.data.tokenizer import Tokenizer
+from tinygpt.inference.decoder import Decoder
+from tinygpt.inference.sequence import DecodedSequence, DecodeRequest, Event
 
 
-@dataclass(frozen=True)
-class DecodeRequest:
-    """One sequence to write. `logprobs` is how many of the likeliest tokens to keep at each place; None keeps no log
-    probabilities at all. With `streams` its text is told as it comes, else with its end."""
+class Scheduler:
+    """For one thread at a time."""
 
-    prompt_ids: Sequence[int]
-    sampling: SamplingParameters
-    max_new_tokens: int
-    stop: tuple[str, ...] = ()
-    logprobs: int | None = None
-    streams: bool = False
+    def __init__(
+        self,
+        decoder: Decoder,
+        tokenizer: Tokenizer,
+        *,
+        max_waiting: int = 256,
+        prefill_tokens: int = 256,
+        steps: int = 8,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`prefill_tokens` and `steps` bound a turn: tokens of prompts that it reads, tokens that a slot writes."""
+        self._decoder = decoder
+        self._tokenizer = tokenizer
+        self._most = decoder.slots + max_waiting
+        self._prefill_tokens = prefill_tokens
+        self._steps = steps
+        self._clock = clock
+        self._free = list(reversed(range(decoder.slots)))
+        self._waiting: OrderedDict[int, DecodedSequence] = OrderedDict()
+        self._reading: OrderedDict[int, DecodedSequence] = OrderedDict()
+        self._writing: dict[int, DecodedSequence] = {}
+        """By slot; the two above by id."""
+        self._events: list[Event] = []
 
+    @property
+    def waiting(self) -> int:
+        """Requests without a slot."""
+        return len(self._waiting)
 
-@dataclass(frozen=True)
-class Decoded:
-    """What a request ended with. `ids` has no `<EOS>`; `text` ends before the stop string. Seconds by the clock."""
+    @property
+    def running(self) -> int:
+        """Requests with a slot: their prompt is being read, or they write."""
+        return len(self._reading) + len(self._writing)
 
-    ids: list[int]
-    text: str
-    finish_reason: FinishReason
-    logprobs: list[float]
-    top: list[Top]
-    queue_seconds: float
-    prefill_seconds: float
-    decode_seconds: float
-    first_token_seconds: float | None
-    """From submission to the first token; None where there was none."""
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything for a turn to do."""
+        return bool(self._waiting or self._reading or self._writing or self._events)
 
+    def submit(self, id: int, request: DecodeRequest, *, at: float | None = None) -> None:
+        """Put a request at the end of the queue. `at` is when it came, where that was before now.
 
-@dataclass(frozen=True)
-class Event:
-    """News of one request: `text` that came, with the tokens that came since the event before, and at last `decoded`
-    or `error`. Nothing follows those."""
+        Raises `QueueFull`, and `ValueError` for a prompt that is empty or leaves no room for a token.
+        """
+        if self.waiting + self.running >= self._most:
+            raise QueueFull("As many requests wait as may: try again shortly.")
+        self.require_room(request)
+        self._waiting[id] = DecodedSequence(id, request, self._tokenizer, self._clock() if at is None else at)
 
-    id: int
-    text: str = ""
-    ids: Sequence[int] = ()
-    logprobs: Sequence[float] = ()
-    top: Sequence[Top] = ()
-    decoded: Decoded | None = None
-    error: TinyGPTError | None = None
+    def require_room(self, request: DecodeRequest) -> None:
+        """Raise `ValueError` for a prompt that is empty or leaves no room for a token."""
+        if not 0 < len(request.prompt_ids) < self._decoder.context_length:
+            raise ValueError(
+                f"the prompt has {len(request.prompt_ids)} tokens; it must have one, and leave room for another in a "
+                f"context of {self._decoder.context_length}"
+            )
+
+    def cancel(self, id: int) -> None:
+        """End the request as `cancelled`, with what it wrote; its slot is free for the next turn. An id that is unknown
+        or has ended is let be."""
+        for held in (self._waiting, self._reading):
+            if (sequence := held.pop(id, None)) is not None:
+                return self._end(sequence, "cancelled")
+        for sequence in self._writing.values():
+            if sequence.id == id:
+                del self._writing[sequence.slot]
+                return self._end(sequence, "cancelled")
+        return None
+
+    def turn(self) -> list[Event]:
+        """Do a little for everybody; returns the news. Raises what the decoder does: then `fail` is due."""
+        self._admit()
+        self._read_prompts()
+        self._write()
+        return self._take_events()
+
+    def fail(self, error: TinyGPTError) -> list[Event]:
+        """End all requests with `error`. Nothing may be submitted until `reset` has freed the slots."""
+        failed = [*self._writing.values(), *self._reading.values(), *self._waiting.values()]
+        for held in (self._writing, self._reading, self._waiting):
+            held.clear()
+        return self._take_events() + [Event(sequence.id, error=error) for sequence in failed]
+
+    def reset(self) -> None:
+        """Free every slot. Raises what the decoder does, which is then of no more use."""
+        for slot in range(self._decoder.slots):
+            self._decoder.free(slot)
+        self._free = list(reversed(range(self._decoder.slots)))
+
+    def _admit(self) -> None:
+        now = self._clock()
+        while self._waiting and self._free:
+            _, sequence = self._waiting.popitem(last=False)
+            sequence.slot, sequence.admitted_at = self._free.pop(), now
+            self._reading[sequence.id] = sequence
+
+    def _read_prompts(self) -> None:
+        budget = self._prefill_tokens
+        while self._reading and budget > 0:
+            sequence = next(iter(self._reading.values()))
+            chunk = sequence.unread(budget)
+            self._decoder.prefill(sequence.slot, chunk)
+            sequence.read += len(chunk)
+            budget -= len(chunk)
+            if not sequence.unread(1):
+                request = sequence.request
+                self._decoder.begin(
+                    sequence.slot,
+                    request.sampling,
+                    max_new_tokens=request.max_new_tokens,
+                    top_logprobs=request.logprobs or 0,
+                )
+                sequence.began_at = self._clock()
+                del self._reading[sequence.id]
+                self._writing[sequence.slot] = sequence
+
+    def _write(self) -> None:
+        if not self._writing:
+            return
+        written = self._decoder.step(1 if self._reading else self._steps)
+        now = self._clock()
+        for part in written:
+            sequence = self._writing[part.slot]
+            reason = sequence.take(part, now)
+            if reason is not None:
+                del self._writing[part.slot]
+                self._end(sequence, reason)
+            elif sequence.request.streams:
+                self._tell(sequence)
+
+    def _tell(self, sequence: DecodedSequence) -> None:
+        text, tokens = sequence.news()
+        if text or tokens.ids:
+            self._events.append(Event(sequence.id, text, tokens))
+
+    def _end(self, sequence: DecodedSequence, reason: FinishReason) -> None:
+        if sequence.slot >= 0:
+            self._decoder.free(sequence.slot)
+            self._free.append(sequence.slot)
+        self._events.append(sequence.end(reason, self._clock()))
+
+    def _take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events

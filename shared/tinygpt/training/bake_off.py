@@ -17,6 +17,7 @@ from tinygpt.contracts.runs import Progress
 from tinygpt.data.rows import stream_rows
 from tinygpt.inference.decoder import decode
 from tinygpt.inference.sampling import SamplingParameters
+from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint
 from tinygpt.model.config import SIZES, Architecture
 from tinygpt.training.callbacks import Callback
@@ -51,7 +52,7 @@ class Measured:
     steps: int
     seconds: float
     tokens_per_second: float
-    """Greedy, one stream, with the cache; prompts are read in that time too."""
+    """Greedy, one stream, by PyTorch, which decodes every architecture; prompts are read in that time too."""
     characters_per_second: float
     curve: list[Point]
 
@@ -126,15 +127,16 @@ def measure(
 def _decoding_speed(checkpoint: Checkpoint, prompts: Sequence[str]) -> tuple[float, float]:
     """Tokens (`<EOS>` too) and characters of code a second, after one prompt to warm up."""
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    decoder = TorchDecoder(model)
     tokens = characters = 0
     seconds = 0.0
     for i, prompt in enumerate([prompts[0], *prompts]):
         ids = tokenizer.encode_prompt(prompt)
         started = time.perf_counter()
-        decoded = decode(model, ids, SamplingParameters(), max_new_tokens=_MAX_NEW_TOKENS)
+        decoded = decode(decoder, ids, SamplingParameters(), max_new_tokens=_MAX_NEW_TOKENS)
         if i > 0:
             seconds += time.perf_counter() - started
-            tokens += len(decoded.ids) + (decoded.finish_reason == "eos")
+            tokens += len(decoded.ids) + (decoded.ended == "eos")
             characters += len(tokenizer.decode(decoded.ids))
     return round(tokens / seconds, 1), round(characters / seconds, 1)
 
