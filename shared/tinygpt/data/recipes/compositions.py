@@ -81,6 +81,7 @@ class _Wording:
 
     def __init__(self, domain: Domain, kept: Filter | None = None) -> None:
         self.xs = f"<{domain.slot}>"
+        self.list = f"list ${domain.slot}"
         self.one = domain.one
         self.each = _any(
             f"every {domain.one}", f"each {domain.one}", "everything", f"all the {domain.many}", f"all {domain.many}"
@@ -116,6 +117,13 @@ def _filter_phrasings(w: _Wording) -> tuple[tuple[str, ...], tuple[str, ...]]:
         f"find {w.which}",
         f"[get] {w.which}",
         f"(filter|reduce) {w.xs} to [items] that {w.that}",
+        f"[get] (only|just) the {w.of} [in] {w.xs}",
+        f"use a (list|) comprehension to [get] {w.kept}",
+        f"[loop] {w.xs} and [keep] (only|just) the {w.of}",
+        f"collect {w.kept} in a [new] list",
+        f"throw away everything in {w.xs} except the {w.of}",
+        f"search {w.xs} for {w.of}",
+        f"make a list that has only the {w.of} [in] {w.xs}",
     )
     say = (
         w.kept,
@@ -123,6 +131,13 @@ def _filter_phrasings(w: _Wording) -> tuple[tuple[str, ...], tuple[str, ...]]:
         f"only the {w.of} from {w.xs}",
         f"which [items] of {w.xs} {w.that}",
         f"{w.xs} but only [items] that {w.that}",
+        f"all {w.of} (that are|) in {w.xs}",
+        f"(a|) list (of|with) {w.kept}",
+        f"from {w.xs} (only|just) the {w.of}",
+        f"i (only|just) want the {w.of} from {w.xs}",
+        f"{w.xs} (filtered to|with) only the {w.of}",
+        f"all [items] in {w.xs} that {w.that}",
+        f"(list|) comprehension for {w.kept}",
     )
     return do, say
 
@@ -134,6 +149,12 @@ def _change_phrasings(w: _Wording, change: Change) -> tuple[tuple[str, ...], tup
         f"[get] {_noun(change, w.every)}",
         f"go through {w.xs} and {_do(change, w.each)}",
         f"[make] a list from {w.xs} where you {_do(change, w.each)}",
+        f"use a (list|) comprehension to {_do(change, w.every)}",
+        f"[loop] {w.xs} and {_do(change, w.each)}",
+        f"take every {w.one} [in] {w.xs} and {_do(change, 'it')}",
+        f"(take|use) {w.xs} and {_do(change, w.each)}",
+        f"[make] a [new] list from {w.xs} with {_noun(change, w.each)}",
+        f"collect {_noun(change, w.every)} in a list",
     )
     say = (
         _noun(change, w.every),
@@ -141,6 +162,11 @@ def _change_phrasings(w: _Wording, change: Change) -> tuple[tuple[str, ...], tup
         f"list of {_noun(change, w.every)}",
         f"for every {w.one} in {w.xs} {_do(change, 'it')}",
         f"in {w.xs}, {_do(change, w.each)}",
+        f"(list|) comprehension for {_noun(change, w.every)}",
+        f"(a|new|) list with {_noun(change, w.every)}",
+        f"given (a|the|my) {w.list}, {_do(change, w.each)}",
+        f"i have a {w.list} and want to {_do(change, w.each)}",
+        f"from {w.xs}, {_noun(change, w.each)}",
     )
     return do, say
 
@@ -154,13 +180,28 @@ def _kept_phrasings(w: _Wording, piece: Change | Finish) -> tuple[tuple[str, ...
         f"[compute] {_noun(piece, w.kept)}",
         f"(pick|select|choose) {w.kept} and {_do(piece, _THEM)}",
         f"look at {w.kept} and {_do(piece, _THEM)}",
+        f"{_do(piece, '(only|just) the ' + w.of)} [in] {w.xs}",
+        f"get (only|just) the {w.of} [in] {w.xs} [then] {_do(piece, _THEM)}",
+        f"(filter|reduce) {w.xs} to the {w.of} [then] {_do(piece, _THEM)}",
+        f"[remove] everything but the {w.of} from {w.xs} [then] {_do(piece, _THEM)}",
+        f"[loop] {w.xs} and {_do(piece, 'only the ' + w.of)}",
+        f"use only the {w.of} [in] {w.xs} and {_do(piece, _THEM)}",
+        f"find {w.kept}, then (give me|return|show me) {_noun(piece, _THEM)}",
     )
     say: tuple[str, ...] = (
         _noun(piece, w.kept),
         f"[whatis] {_noun(piece, w.kept)}",
         f"from {w.xs} take the {w.of} [then] {_do(piece, _THEM)}",
         f"in {w.xs}, {_do(piece, 'the ' + w.of)}",
+        f"first (take|get|keep|find) {w.kept}, (then|and then|after that) {_do(piece, _THEM)}",
+        f"of {w.xs} (take|keep) (only|just|) the {w.of} and {_do(piece, _THEM)}",
+        f"from {w.xs}, {_noun(piece, 'the ' + w.of)}",
+        f"given {w.xs}, {_do(piece, 'the ' + w.of)}",
+        f"i have {w.xs} and want {_noun(piece, 'the ' + w.of)}",
+        f"(only|just) the {w.of} [in] {w.xs}, {_do(piece, _THEM)}",
     )
+    if w.that:
+        say += (f"for (all|the) [items] of {w.xs} that {w.that}, {_do(piece, _THEM)}",)
     if isinstance(piece, Finish) and w.that:
         say += tuple(ask.format(of=w.of, that=w.that, xs=w.xs) for ask in piece.asks)
     return do, say
@@ -182,12 +223,24 @@ def _chain_phrasings(first: Change | Finish, second: Finish, what: str) -> tuple
         f"{_do(first, what)}, then {_do(second, _THEM)}",
         f"get {_between(first, what)} [then] {_do(second, _THEM)}",
         f"{_do(second, 'the result')} after you {_do(first, what)}",
+        f"{_do(first, what)} and (finally|afterwards|at the end) {_do(second, 'the results')}",
+        f"{_do(first, what)} and (give me|return|show me) {_noun(second, 'the results')}",
+        f"(find|get|give me|return) {_noun(second, 'the results')} (when|after|if) you {_do(first, what)}",
+        f"{_do(second, 'what you get')} (when|after|if) you {_do(first, what)}",
+        f"take {what} and {_do(first, 'them')} before you {_do(second, _THEM)}",
+        f"{_do(first, what)}, after that {_do(second, _THEM)}",
     )
     say = (
         _noun(second, _between(first, what)),
         f"[whatis] {_noun(second, _between(first, what))}",
         f"first {_do(first, what)}, (then|and then|after that) {_do(second, _THEM)}",
         f"with {what}: {_do(first, 'them')} and {_do(second, 'the results')}",
+        f"{_noun(second, 'the results')} (when|after|if) you {_do(first, what)}",
+        f"after you {_do(first, what)}, {_do(second, _THEM)}",
+        f"i want to {_do(first, what)} (and then|and) {_do(second, _THEM)}",
+        f"given {what}, {_do(first, 'them')} [then] {_do(second, 'the results')}",
+        f"two steps: {_do(first, what)}, then {_do(second, 'the results')}",
+        f"before you {_do(second, 'the results')}, {_do(first, what)}",
     )
     return do, say
 

@@ -63,7 +63,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = _table(
     them: them | these | the result | what is left | those
     use: use | using | with | by means of
     whatis: what is | what is | what's | whats | what would be | tell me | i need | i want | give me
-    whatare: what are | which are | tell me | show | what are | give me | i want | i need | list
+    whatare: what are | what are | which are | tell me | show | give me | list
     empty: empty | blank | has nothing in it
     first: first | first | starting | opening | leading
     last: last | last | final | ending | closing
