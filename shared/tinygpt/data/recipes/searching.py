@@ -1,6 +1,23 @@
 """Searching: where something is, whether anything is, which comes first."""
 
 from tinygpt.data.recipes.family import Family, calls, gives
+from tinygpt.data.recipes.slots import choice
+
+KIND = choice(
+    {
+        "x % 2 == 0": ("even",),
+        "x % 2 == 1": ("odd",),
+        "x > 0": ("positive",),
+        "x < 0": ("negative",),
+    }
+)
+
+
+def _over_lists(expected: str) -> str:
+    """The check of a truth about `$nums`: over lists of every kind and mixture, the answer must equal the expected."""
+    lists = "([], [2], [-3], [5], [-4], [0], [2, 4, -6], [1, -7], [1, 8], [-1, -2], [3, -3, 2])"
+    return f"for $nums in {lists}:\n    assert eval(code) is {expected}"
+
 
 FAMILIES = (
     Family(
@@ -503,5 +520,192 @@ FAMILIES = (
             ('$n = 5\n$records = [{"$key": 1}, {"$key": 5, "z z": 2}]', '{"$key": 5, "z z": 2}'),
             ('$n = 1\n$records = [{"$key": 1, "z z": 3}]', '{"$key": 1, "z z": 3}'),
         ),
+    ),
+    Family(
+        name="searching.index_of_word",
+        do=(
+            "[get] the (index|position) of the word <w> in the list $words",
+            "find where the word <w> is in the list $words",
+            "look for '$w' in the list $words and return its (index|position)",
+            'search the list $words for "$w" and give its index',
+            "locate the (word|string) <w> in the list $words",
+            "[get] the index of '$w' in the list $words",
+            'find (out|) at which (index|position) "$w" is in the list $words',
+            "return the index where '$w' is in the list $words",
+            "see where in the list $words the word <w> is",
+        ),
+        say=(
+            "index of '$w' in the list $words",
+            'index of "$w" in the list $words',
+            "where is the word <w> in the list $words",
+            "where in the list $words is '$w'",
+            "at (which|what) (index|position) is '$w' in the list $words",
+            "[whatis] the (index|position) of the word <w> in the list $words",
+            "i (want|need) the (index|position) of '$w' in the list $words",
+            "given the list $words, [get] the (index|position) of '$w'",
+            "position of the word <w> in the list $words",
+            "list $words index of '$w'",
+        ),
+        fn="index_of_word",
+        code='$words.index("$w")',
+        check=gives(
+            ("$words = ['z z', '$w']", "1"), ("$words = ['$w', 'z z']", "0"), ("$words = ['', '1', '$w']", "2")
+        ),
+    ),
+    Family(
+        name="searching.missing_value",
+        do=(
+            "[check] [if] <k> is not in <nums>",
+            "[check] [if] <k> is (missing|absent) (in|from) <nums>",
+            "[check] [if] <nums> does not (have|contain|include) <k>",
+            "make sure <k> is not in <nums>",
+            "[check] [if] there is no <k> in <nums>",
+            "know if <k> is (missing from|not in) <nums>",
+            "[check] [if] none of <nums> is <k>",
+            "return true if <k> is not in <nums>",
+            "test that <nums> does not contain <k>",
+        ),
+        say=(
+            "is <k> not in <nums>",
+            "is <k> (missing|absent) (in|from) <nums>",
+            "is there no <k> in <nums>",
+            "true if <k> is not in <nums>",
+            "<k> not in <nums>, (true or false|yes or no)",
+            "<nums> does not contain <k>, (true or false|yes or no)",
+            "i want to know if <k> is not in <nums>",
+            "given <nums>, is <k> missing",
+            "condition that <k> is not in <nums>",
+            "does <nums> not have <k>",
+        ),
+        fn="is_missing",
+        code="$k not in $nums",
+        check=gives(("$nums = [-1, $k]", "False"), ("$nums = [-1, -2]", "True")),
+    ),
+    Family(
+        name="searching.any_kind",
+        do=(
+            "[check] [if] any (number|value) (of|in) <nums> is <kind>",
+            "[check] [if] <nums> has (any|some) <kind> (number|value) (in it|)",
+            "[check] [if] there is any <kind> (number|value) in <nums>",
+            "[check] [if] at least one (number|value) (of|in) <nums> is <kind>",
+            "[check] [if] one of the numbers in <nums> is <kind>",
+            "know if any (number|value) in <nums> is <kind>",
+            "look for any <kind> number in <nums>, true or false",
+            "use any to check <nums> for <kind> numbers",
+        ),
+        say=(
+            "is any (number|value) (of|in) <nums> <kind>",
+            "are any (of the|) [numbers] in <nums> <kind>",
+            "are there any <kind> [numbers] in <nums>",
+            "does <nums> [contain] any <kind> [numbers]",
+            "true if any (number|value) in <nums> is <kind>",
+            "given <nums>, is any of them <kind>",
+            "i want to know if any number in <nums> is <kind>",
+            "any <kind> number in <nums>, (true or false|yes or no)",
+            "at least one of <nums> <kind>, (true or false|yes or no)",
+        ),
+        pools={"kind": KIND},
+        fn="any_of_a_kind",
+        code="any($kind for x in $nums)",
+        check=_over_lists("any([bool($kind) for x in $nums])"),
+    ),
+    Family(
+        name="searching.all_kind",
+        do=(
+            "[check] [if] all (numbers|values) (of|in) <nums> are <kind>",
+            "[check] [if] all of <nums> (are|is) <kind>",
+            "[check] [if] <nums> has only <kind> (numbers|values)",
+            "[check] [if] every (number|value) (of|in) <nums> is <kind>",
+            "[check] [if] everything in <nums> is <kind>",
+            "know if all numbers in <nums> are <kind>",
+            "make sure (all|all the) numbers in <nums> are <kind>",
+            "use all to check that <nums> is <kind>",
+        ),
+        say=(
+            "are all (numbers|values) (of|in) <nums> <kind>",
+            "is every (number|value) (of|in) <nums> <kind>",
+            "are all of <nums> <kind>",
+            "does <nums> [contain] only <kind> [numbers]",
+            "true if all (numbers|values) in <nums> are <kind>",
+            "given <nums>, are they all <kind>",
+            "i want to know if all numbers in <nums> are <kind>",
+            "all of <nums> <kind>, (true or false|yes or no)",
+            "only <kind> numbers in <nums>, (true or false|yes or no)",
+        ),
+        pools={"kind": KIND},
+        fn="all_of_a_kind",
+        code="all($kind for x in $nums)",
+        check=_over_lists("all([bool($kind) for x in $nums])"),
+    ),
+    Family(
+        name="searching.first_kind",
+        do=(
+            "[get] the first <kind> (number|value) (of|in|from) <nums>",
+            "find the first <kind> (number|value) in <nums>",
+            "[get] the first one (of|in) <nums> that is <kind>",
+            "search <nums> for the first <kind> number",
+            "look for the first (number|value) in <nums> that is <kind>",
+            "go through <nums> and return the first <kind> number",
+            "pick the first <kind> number from <nums>",
+            "use next to get the first <kind> number (of|in|from) <nums>",
+        ),
+        say=(
+            "first <kind> (number|value) (of|in) <nums>",
+            "[whatis] the first <kind> (number|value) in <nums>",
+            "which (number|value) in <nums> is the first <kind> one",
+            "the first of <nums> that is <kind>",
+            "i (want|need) the first <kind> number (of|in|from) <nums>",
+            "given <nums>, find the first <kind> number",
+            "first (number|value) in <nums> that is <kind>",
+            "<nums>: first <kind> number",
+        ),
+        pools={"kind": KIND},
+        fn="first_of_a_kind",
+        code="next(x for x in $nums if $kind)",
+        check=gives(
+            ("$nums = [0, 7, -3, -8, 4, 2]", "[x for x in $nums if $kind][0]"),
+            ("$nums = [-6, -5, 9, 0, 12]", "[x for x in $nums if $kind][0]"),
+        ),
+    ),
+    Family(
+        name="searching.binary_search",
+        do=(
+            "search the sorted list $xs for <n> with binary search",
+            "do (a|) binary search for <n> in <xs>",
+            "find <n> in <xs> (with|using) binary search",
+            "implement (a|) binary search for <n> in <xs>",
+            "look for <n> in the sorted list $xs with (a|) binary search",
+            "use binary search to find <n> in <xs>",
+            "return the index of <n> in <xs> with binary search or -1",
+            "run (a|) binary search for <n> on <xs>",
+        ),
+        say=(
+            "binary search",
+            "binary search (function|algorithm|code)",
+            "write (a|) binary search",
+            "implement (a|) binary search",
+            "def binary search",
+            "function for (a|) binary search",
+            "function that does (a|) binary search",
+            "how do i (write|do|implement) (a|) binary search",
+            "i need (a|) binary search (function|)",
+            "(a|) binary search as a function",
+        ),
+        fn="binary_search",
+        code=(
+            "def $fn($xs, $n):\n"
+            "    low, high = 0, len($xs) - 1\n"
+            "    while low <= high:\n"
+            "        middle = (low + high) // 2\n"
+            "        if $xs[middle] == $n:\n"
+            "            return middle\n"
+            "        if $xs[middle] < $n:\n"
+            "            low = middle + 1\n"
+            "        else:\n"
+            "            high = middle - 1\n"
+            "    return -1"
+        ),
+        check=calls("$fn([4, 5, 6], 5) == 1", "$fn([4, 5, 6, 9], 9) == 3", "$fn([4, 6], 5) == -1", "$fn([], 1) == -1"),
+        weight=0.5,
     ),
 )
