@@ -13,7 +13,7 @@ from services.gateway.access import Access
 from services.gateway.admission import Admission
 from services.gateway.context import Gateway
 from services.gateway.quick_start import quick_start
-from services.gateway.routes import datasets, generate, health, models, runs
+from services.gateway.routes import datasets, generate, health, models, openai, runs
 from services.gateway.settings import GatewaySettings
 from services.gateway.upstreams import ModelServers
 from tinygpt.contracts.errors import ErrorBody
@@ -56,7 +56,7 @@ def create_app(settings: GatewaySettings, *, transport: httpx.AsyncBaseTransport
     )
     app.state.gateway = gateway
     equip(app, metrics.observe, max_body_mb=settings.max_upload_mb, max_body_setting="TINYGPT_MAX_UPLOAD_MB")
-    for routes in (generate, runs, datasets, models, health):
+    for routes in (generate, openai, runs, datasets, models, health):
         app.include_router(routes.router)
     app.include_router(metrics.router())
     return app

@@ -1,8 +1,10 @@
 """The model servers: which one to ask, when to ask again, and what their failures mean to a client."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import httpx
 import structlog
@@ -17,8 +19,8 @@ from tinygpt.contracts.errors import (
     Unavailable,
     UpstreamUnavailable,
 )
-from tinygpt.contracts.generation import GenerateRequest, GenerateResponse
 from tinygpt.contracts.models import ModelServerHealth
+from tinygpt.runtime.sse import whole_events
 from tinygpt.runtime.web import REQUEST_ID
 
 log = structlog.get_logger()
@@ -27,6 +29,19 @@ _FAILURES_BEFORE_REST = 3
 _REST_SECONDS = 5.0
 _ATTEMPTS = 4
 _PROBE_SECONDS = 1.0
+_CONTENT_TYPES = ("application/json", "text/event-stream")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a model server is asked: one of its endpoints, with the JSON that it takes."""
+
+    path: str
+    body: bytes | None = None
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.body is None else "POST"
 
 
 class Upstream:
@@ -71,54 +86,78 @@ class ModelServers:
             key=lambda upstream: (max(0.0, upstream.resting_until - now), upstream in asked, upstream.in_flight),
         )
 
-    async def generate(self, request: GenerateRequest, *, deadline: float, request_id: str | None) -> GenerateResponse:
-        """Forward a request. `deadline` is in the event loop's time.
+    async def ask(self, question: Question, *, deadline: float, request_id: str | None) -> bytes:
+        """A model server's whole answer, as JSON. `deadline` is in the event loop's time.
 
         Raises the model server's own error, `UpstreamUnavailable` when none answers, or `DeadlineExceeded`.
         """
-        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(deadline), self._answering(question, deadline, request_id) as response:
+                return await response.aread()
+        except TimeoutError:
+            raise DeadlineExceeded("The model server did not answer in time: ask for fewer max_new_tokens.") from None
+
+    async def stream(
+        self, question: Question, *, deadline: float, request_id: str | None
+    ) -> AsyncGenerator[bytes, None]:
+        """A model server's events as they come. Raises what `ask` does before the first event, but for the deadline,
+        which is the caller's part; after that, whatever happens, it asks nobody again."""
+        async with (
+            self._answering(question, deadline, request_id) as response,
+            contextlib.aclosing(whole_events(response.aiter_bytes())) as events,
+        ):
+            async for event in events:
+                yield event
+
+    @contextlib.asynccontextmanager
+    async def _answering(
+        self, question: Question, deadline: float, request_id: str | None
+    ) -> AsyncGenerator[httpx.Response, None]:
+        """A response that says yes, its body still to be read. Model servers are asked until one gives it."""
+        time_left = deadline - asyncio.get_running_loop().time()
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_be_asked_again),
-            stop=tenacity.stop_after_attempt(_ATTEMPTS) | tenacity.stop_before_delay(max(0.0, deadline - loop.time())),
+            stop=tenacity.stop_after_attempt(_ATTEMPTS) | tenacity.stop_before_delay(max(0.0, time_left)),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),  # full jitter
             reraise=True,
         )
         asked: list[Upstream] = []
-        try:
-            async with asyncio.timeout_at(deadline):
-                async for attempt in attempts:
-                    with attempt:
-                        asked.append(self.choose(asked))
-                        return await self._ask(asked[-1], request, deadline - loop.time(), request_id)
-        except TimeoutError:
-            raise DeadlineExceeded("The model server did not answer in time: ask for fewer max_new_tokens.") from None
-        raise AssertionError("unreachable: the last attempt raises")
+        async with contextlib.AsyncExitStack() as stack:
+            async for attempt in attempts:
+                with attempt:
+                    asked.append(self.choose(asked))
+                    response = await stack.enter_async_context(self._asking(asked[-1], question, deadline, request_id))
+            with _transport_errors(asked[-1]):
+                yield response
 
-    async def _ask(
-        self, upstream: Upstream, request: GenerateRequest, seconds: float, request_id: str | None
-    ) -> GenerateResponse:
-        headers = {"X-Deadline-Seconds": f"{max(seconds, 0.001):.3f}"} | (
-            {REQUEST_ID: request_id} if request_id else {}
+    @contextlib.asynccontextmanager
+    async def _asking(
+        self, upstream: Upstream, question: Question, deadline: float, request_id: str | None
+    ) -> AsyncGenerator[httpx.Response, None]:
+        seconds = max(0.001, deadline - asyncio.get_running_loop().time())
+        headers = {"X-Deadline-Seconds": f"{seconds:.3f}"}
+        if question.body is not None:
+            headers["Content-Type"] = "application/json"
+        if request_id is not None:
+            headers[REQUEST_ID] = request_id
+        request = self._client.build_request(
+            question.method, upstream.url + question.path, content=question.body, headers=headers
         )
         upstream.in_flight += 1
         try:
-            response = await self._client.post(
-                f"{upstream.url}/generate", json=request.model_dump(mode="json"), headers=headers
-            )
-        except httpx.TransportError as error:
-            upstream.failed()
-            log.warning("model server can't be reached", url=upstream.url, reason=str(error) or type(error).__name__)
-            raise UpstreamUnavailable("No model server can be reached: try again shortly.", retry_after=2) from error
+            with _transport_errors(upstream):
+                response = await self._client.send(request, stream=True)
+                error = await _error_of(response)
+            if isinstance(error, Unavailable):
+                upstream.failed()
+            else:
+                upstream.succeeded()
+            if error is not None:
+                raise error
+            async with contextlib.aclosing(response):
+                yield response
         finally:
             upstream.in_flight -= 1
-        answer = _answer_of(response)
-        if isinstance(answer, Unavailable):
-            upstream.failed()
-        else:
-            upstream.succeeded()
-        if isinstance(answer, TinyGPTError):
-            raise answer
-        return answer
 
     async def health(self) -> dict[str, ModelServerHealth | None]:
         """Every model server's own word, None for one that can't be reached."""
@@ -138,14 +177,27 @@ def _may_be_asked_again(error: BaseException) -> bool:
     return isinstance(error, Unavailable) and not isinstance(error, NoModel)
 
 
-def _answer_of(response: httpx.Response) -> GenerateResponse | TinyGPTError:
-    """The model server's answer or its error; where neither can be read, what answered was no model server."""
+@contextlib.contextmanager
+def _transport_errors(upstream: Upstream) -> Iterator[None]:
+    """Turns what goes wrong on the way to `upstream` into `UpstreamUnavailable`."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        upstream.failed()
+        log.warning("model server can't be reached", url=upstream.url, reason=str(error) or type(error).__name__)
+        raise UpstreamUnavailable("No model server can be reached: try again shortly.", retry_after=2) from error
+
+
+async def _error_of(response: httpx.Response) -> TinyGPTError | None:
+    """None where an answer begins; else the error in its place. What sends neither is no model server."""
+    content_type = response.headers.get("Content-Type", "")
+    if response.is_success and content_type.startswith(_CONTENT_TYPES):
+        return None
     retry_after = response.headers.get("Retry-After", "")
     try:
-        if response.is_success:
-            return GenerateResponse.model_validate_json(response.content)
-        detail = ErrorBody.model_validate_json(response.content).error
+        detail = ErrorBody.model_validate_json(await response.aread()).error
     except ValidationError:
+        await response.aclose()
         return UpstreamUnavailable(
             f"The model server answered {response.status_code} and nothing that can be read: try again shortly.",
             retry_after=2,

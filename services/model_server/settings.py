@@ -1,5 +1,7 @@
 """What the model server reads from the environment, beside what every service reads."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from tinygpt.inference.retrieval import SIMILARITY_FLOOR
@@ -12,9 +14,18 @@ class ModelServerSettings(Settings):
     model_server_follow_seconds: float = Field(
         default=1.0, gt=0, le=60, description="How often to look for a newly promoted model."
     )
-    model_server_decode_threads: int = Field(default=2, ge=1, le=256, description="Requests decoded at the same time.")
-    model_server_max_in_flight: int = Field(
-        default=64, ge=1, le=4096, description="Requests held at most, decoding or waiting for a thread."
+    model_server_slots: int = Field(default=32, ge=1, le=1024, description="Answers written side by side.")
+    model_server_max_waiting: int = Field(
+        default=256, ge=0, le=65536, description="Answers waiting for a slot; one more gets 429."
+    )
+    model_server_decoder: Literal["auto", "torch", "compiled"] = Field(
+        default="auto", description="`compiled` for this CPU, `torch` for any device; `auto`: compiled where it can be."
+    )
+    model_server_weights: Literal["float32", "bfloat16", "int8"] = Field(
+        default="float32", description="How the compiled decoder holds the weights."
+    )
+    model_server_decode_threads: int | None = Field(
+        default=None, ge=1, le=256, description="Cores that the compiled decoder uses; all if unset."
     )
     model_server_drain_seconds: int = Field(
         default=4, ge=0, le=600, description="On SIGTERM, how long requests under way may take to finish."

@@ -1,23 +1,20 @@
-"""`POST /generate`: admitted, given a deadline, forwarded."""
+"""`POST /generate` and `POST /explain`."""
 
-import asyncio
+from fastapi import APIRouter, Request, Response
 
-from asgi_correlation_id import correlation_id
-from fastapi import APIRouter, Request
-
-from services.gateway.context import Gateway, GatewayDep, requires
+from services.gateway.context import GatewayDep, requires
+from services.gateway.forward import forward
+from tinygpt.contracts.explain import ExplainRequest, Explanation
 from tinygpt.contracts.generation import GenerateRequest, GenerateResponse
-from tinygpt.runtime.web import while_connected
 
-router = APIRouter(tags=["generate"])
-
-
-@router.post("/generate", summary="Turn a prompt into Python code", dependencies=[requires("generate")])
-async def generate(body: GenerateRequest, request: Request, gateway: GatewayDep) -> GenerateResponse:
-    return await while_connected(request, _forward(gateway, body))
+router = APIRouter(tags=["generate"], dependencies=[requires("generate")])
 
 
-async def _forward(gateway: Gateway, body: GenerateRequest) -> GenerateResponse:
-    deadline = asyncio.get_running_loop().time() + gateway.settings.request_timeout
-    async with gateway.admission.place(deadline):
-        return await gateway.model_servers.generate(body, deadline=deadline, request_id=correlation_id.get())
+@router.post("/generate", summary="Turn a prompt into Python code", response_model=GenerateResponse)
+async def generate(body: GenerateRequest, request: Request, gateway: GatewayDep) -> Response:
+    return await forward(gateway, request, stream=body.stream)
+
+
+@router.post("/explain", summary="Every step of an answer: candidates, entropy, attention", response_model=Explanation)
+async def explain(body: ExplainRequest, request: Request, gateway: GatewayDep) -> Response:  # noqa: ARG001
+    return await forward(gateway, request)

@@ -9,6 +9,7 @@ TinyGPTError                       500 internal_error
 ├── Unauthenticated                401 missing_api_key
 ├── Forbidden                      403 scope_missing
 ├── NotFound                       404 not_found
+│   └── ModelNotFound              404 model_not_found
 ├── MethodNotAllowed               405 method_not_allowed
 ├── Conflict                       409 conflict
 ├── ClientGone                     499 client_gone
@@ -128,6 +129,12 @@ class NotFound(TinyGPTError):
     status = 404
     type = "not_found_error"
     code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """Of OpenAI's API: a request names a model that is not served."""
+
+    code = "model_not_found"
 
 
 class MethodNotAllowed(TinyGPTError):

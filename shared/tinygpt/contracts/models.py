@@ -79,7 +79,8 @@ class ModelServerHealth(BaseModel):
     reason: str | None = Field(default=None, description="Why there is no model, or why a newer one was not loaded.")
     model: LoadedModel | None = None
     uptime_seconds: float
-    in_flight: int
+    running: int = Field(description="Answers being written.")
+    waiting: int = Field(description="Answers waiting for a slot.")
 
 
 class GatewayHealth(BaseModel):

@@ -25,6 +25,10 @@ ALIAS = "tinygpt"
 OpenAIFinishReason = Literal["stop", "length"]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class StreamOptions(BaseModel):
     include_usage: bool = Field(default=False, description="One more chunk before `[DONE]`, with the usage.")
 
@@ -274,8 +278,8 @@ class ChatCompletion(BaseModel):
 class MessageDelta(BaseModel):
     """What a chunk adds to the message; the role comes first."""
 
-    role: Literal["assistant"] | None = None
-    content: str | None = None
+    role: Literal["assistant"] | None = Field(default=None, exclude_if=_is_none)
+    content: str | None = Field(default=None, exclude_if=_is_none)
 
 
 class ChatChunkChoice(BaseModel):

@@ -5,9 +5,8 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from types import FrameType
-from typing import Any, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -16,14 +15,17 @@ from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import EventDict, WrappedLogger
 
 from tinygpt.contracts.errors import (
     ClientGone,
+    DeadlineExceeded,
     ErrorBody,
     InvalidRequest,
     MalformedRequest,
@@ -40,7 +42,6 @@ REQUEST_ID = "X-Request-Id"
 _DISCARDED_LIMITS = 4
 _QUIET_PATHS = {"/livez", "/readyz", "/health", "/metrics"}
 
-T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -78,35 +79,63 @@ def equip(
     app.add_exception_handler(Exception, _on_bug)
 
 
+def json_response(model: BaseModel) -> Response:
+    """`model` as it is: FastAPI would validate and copy it before it wrote the same."""
+    return Response(model.model_dump_json(), media_type="application/json")
+
+
 def error_response(error: TinyGPTError) -> JSONResponse:
     """The response that every error becomes."""
     headers = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after is not None else {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
-    body = ErrorBody(error=error.detail(correlation_id.get())).model_dump(mode="json")
+    body = error_body(error).model_dump(mode="json")
     return JSONResponse({**body, **error.extra}, status_code=error.status, headers=headers)
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client goes away. Raises `ClientGone`.
+def error_body(error: TinyGPTError) -> ErrorBody:
+    """What says the error to a client, with the id of the request under way."""
+    return ErrorBody(error=error.detail(correlation_id.get()))
+
+
+def own_error(error: Exception) -> TinyGPTError:
+    """The error itself, where it is one of the tree; else it is a bug: it is logged, and what a client hears of it."""
+    if isinstance(error, TinyGPTError):
+        return error
+    log.error("bug", exc_info=error)
+    return TinyGPTError("The server met a bug; its log has the trace under this request's id.")
+
+
+@contextlib.asynccontextmanager
+async def while_connected(receive: Receive, seconds: float) -> AsyncIterator[None]:
+    """Cancels its body when the client goes away or the time is up: raises `ClientGone` or `DeadlineExceeded`.
 
     The request's body must have been read already.
     """
+    loop = asyncio.get_running_loop()
+    client_is_gone = False
 
-    async def client_gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
+    async def cancel_when_gone() -> None:
+        nonlocal client_is_gone
+        while (await receive())["type"] != "http.disconnect":
             pass
+        client_is_gone = True
+        limit.reschedule(loop.time())
 
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(client_gone())
+    limit = asyncio.timeout(seconds)
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGone("The client closed its connection before the answer was ready.")
-    finally:
-        for task in (working, gone):
-            task.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+        async with limit:
+            watching = loop.create_task(cancel_when_gone())
+            try:
+                yield
+            finally:
+                watching.cancel()
+    except TimeoutError:
+        if client_is_gone:
+            raise ClientGone("The client closed its connection before the answer was ready.") from None
+        if limit.expired():
+            raise DeadlineExceeded(f"No answer within {seconds:.1f} s: ask for fewer max_new_tokens.") from None
+        raise
 
 
 class Heartbeat:
@@ -312,7 +341,6 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 
 
 async def _on_bug(_request: Request, error: Exception) -> JSONResponse:
-    log.error("bug", exc_info=error)
-    response = error_response(TinyGPTError("The server met a bug; its log has the trace under this request's id."))
+    response = error_response(own_error(error))
     response.headers[REQUEST_ID] = correlation_id.get() or ""
     return response

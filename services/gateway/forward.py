@@ -1,0 +1,40 @@
+"""A request admitted, given a deadline and forwarded to a model server; its answer passed on as it is."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from urllib.parse import quote
+
+from asgi_correlation_id import correlation_id
+from fastapi import Request, Response
+
+from services.gateway.context import Gateway
+from services.gateway.upstreams import Question
+from tinygpt.runtime.sse import EventStream
+from tinygpt.runtime.web import while_connected
+
+
+async def forward(gateway: Gateway, request: Request, *, stream: bool = False) -> Response:
+    """The model servers' answer to the same request. It holds its place until it, or its stream, has ended.
+
+    `TINYGPT_REQUEST_TIMEOUT` bounds it all: waiting for a place, asking, asking again, streaming.
+    """
+    question = Question(quote(request.url.path), await request.body() if request.method == "POST" else None)
+    seconds = gateway.settings.request_timeout
+    deadline = asyncio.get_running_loop().time() + seconds
+    if stream:
+        return EventStream(_events(gateway, question, deadline), seconds=seconds)
+    async with while_connected(request.receive, seconds), gateway.admission.place(deadline):
+        answer = await gateway.model_servers.ask(question, deadline=deadline, request_id=correlation_id.get())
+    return Response(answer, media_type="application/json")
+
+
+async def _events(gateway: Gateway, question: Question, deadline: float) -> AsyncGenerator[bytes, None]:
+    async with (
+        gateway.admission.place(deadline),
+        contextlib.aclosing(
+            gateway.model_servers.stream(question, deadline=deadline, request_id=correlation_id.get())
+        ) as events,
+    ):
+        async for event in events:
+            yield event

@@ -1,0 +1,78 @@
+"""What every endpoint works with, made once by `create_app` and handed in as a dependency."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from prometheus_client import CollectorRegistry
+
+from services.model_server.metrics import DecodingMetrics
+from services.model_server.model_holder import Held, ModelHolder
+from services.model_server.settings import ModelServerSettings
+from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, GenerateResponse
+from tinygpt.contracts.models import ModelServerHealth
+from tinygpt.runtime.web import Heartbeat
+
+_LONGEST_SECONDS = 600.0
+
+
+class ModelServer:
+    """The models, and what is counted of them."""
+
+    def __init__(self, settings: ModelServerSettings, registry: CollectorRegistry) -> None:
+        self.metrics = DecodingMetrics(registry)
+        self.models = ModelHolder(settings, self.metrics)
+        self.heartbeat = Heartbeat()
+        self.explaining = asyncio.Semaphore(1)
+        self._started_at = time.monotonic()
+        self.metrics.watch(
+            running=lambda: self.models.running,
+            waiting=lambda: self.models.waiting,
+            slots=lambda: self.models.slots,
+        )
+
+    async def answer(self, held: Held, request: GenerateRequest) -> GenerateResponse:
+        """Raises `InvalidRequest`, `QueueFull`. A cancelled task frees its slots."""
+        answer = await held.generator.answer(request)
+        self.metrics.answered(answer)
+        return answer
+
+    async def stream(
+        self, held: Held, request: GenerateRequest
+    ) -> AsyncGenerator[GenerateDelta | GenerateResponse, None]:
+        """The pieces as they come, then the answer. Raises what `answer` does before the first; `aclose` frees the
+        slots."""
+        async with contextlib.aclosing(held.generator.stream(request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, GenerateResponse):
+                    self.metrics.answered(piece)
+                yield piece
+
+    def health(self) -> ModelServerHealth:
+        held = self.models.held
+        return ModelServerHealth(
+            status="ok" if held else "loading",
+            reason=self.models.why_not(),
+            model=held.info if held else None,
+            uptime_seconds=round(time.monotonic() - self._started_at, 1),
+            running=self.models.running,
+            waiting=self.models.waiting,
+        )
+
+
+def _server(request: Request) -> ModelServer:
+    server: ModelServer = request.app.state.server
+    return server
+
+
+def _seconds(
+    x_deadline_seconds: Annotated[float, Header(gt=0, description="Seconds left to answer in.")] = 60.0,
+) -> float:
+    return min(x_deadline_seconds, _LONGEST_SECONDS)
+
+
+ServerDep = Annotated[ModelServer, Depends(_server)]
+Seconds = Annotated[float, Depends(_seconds)]

@@ -1,0 +1,181 @@
+"""From the project's answers to OpenAI's: whole ones, and the chunks of a stream."""
+
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from tinygpt.contracts.generation import Choice, FinishReason, GenerateDelta, TokenLogprob, TopToken, Usage
+from tinygpt.contracts.models import LoadedModel
+from tinygpt.contracts.openai import (
+    AssistantMessage,
+    ChatChoice,
+    ChatChunkChoice,
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatLogprobs,
+    ChatTokenLogprob,
+    ChatTopLogprob,
+    Completion,
+    CompletionChoice,
+    CompletionLogprobs,
+    MessageDelta,
+    OpenAIFinishReason,
+    OpenAIUsage,
+)
+
+_FINISH_REASONS: dict[FinishReason, OpenAIFinishReason] = {
+    "eos": "stop",
+    "stop": "stop",
+    "length": "length",
+    "cancelled": "length",
+}
+
+
+class AnswerFormat(ABC):
+    """How one answer is put: the whole of it, or its stream, chunk by chunk. All of it has one id."""
+
+    id_prefix: ClassVar[str]
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.origin: dict[str, Any] = {
+            "id": f"{self.id_prefix}-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": model.model_id,
+            "system_fingerprint": f"fp_{model.sha256[:12]}",
+        }
+
+    @abstractmethod
+    def whole(self, choices: Sequence[Choice], usage: OpenAIUsage) -> BaseModel: ...
+
+    @abstractmethod
+    def first(self, index: int) -> BaseModel | None:
+        """What comes before a choice's text, if anything does."""
+
+    @abstractmethod
+    def piece(self, index: int, delta: GenerateDelta) -> BaseModel:
+        """A piece of a choice's text."""
+
+    @abstractmethod
+    def last(self, index: int, reason: FinishReason) -> BaseModel:
+        """Why a choice's text ended."""
+
+    @abstractmethod
+    def usage(self, usage: OpenAIUsage) -> BaseModel:
+        """The chunk that comes last where it was asked for."""
+
+
+class CompletionFormat(AnswerFormat):
+    id_prefix = "cmpl"
+
+    def __init__(self, model: LoadedModel) -> None:
+        super().__init__(model)
+        self._offsets = Counter[int]()
+        """Characters of each choice so far."""
+
+    def whole(self, choices: Sequence[Choice], usage: OpenAIUsage) -> Completion:
+        return self._of(
+            *(
+                CompletionChoice(
+                    index=i,
+                    text=choice.raw,
+                    logprobs=self._logprobs(i, choice.logprobs),
+                    finish_reason=_FINISH_REASONS[choice.finish_reason],
+                )
+                for i, choice in enumerate(choices)
+            ),
+            usage=usage,
+        )
+
+    def first(self, index: int) -> None:  # noqa: ARG002
+        return None
+
+    def piece(self, index: int, delta: GenerateDelta) -> Completion:
+        return self._of(CompletionChoice(index=index, text=delta.text, logprobs=self._logprobs(index, delta.logprobs)))
+
+    def last(self, index: int, reason: FinishReason) -> Completion:
+        return self._of(CompletionChoice(index=index, text="", finish_reason=_FINISH_REASONS[reason]))
+
+    def usage(self, usage: OpenAIUsage) -> Completion:
+        return self._of(usage=usage)
+
+    def _of(self, *choices: CompletionChoice, usage: OpenAIUsage | None = None) -> Completion:
+        return Completion(choices=list(choices), usage=usage, **self.origin)
+
+    def _logprobs(self, index: int, tokens: Sequence[TokenLogprob] | None) -> CompletionLogprobs | None:
+        if tokens is None:
+            return None
+        offsets = []
+        for token in tokens:
+            offsets.append(self._offsets[index])
+            self._offsets[index] += len(token.token)
+        return CompletionLogprobs(
+            tokens=[token.token for token in tokens],
+            token_logprobs=[token.logprob for token in tokens],
+            top_logprobs=[{top.token: top.logprob for top in token.top} for token in tokens],
+            text_offset=offsets,
+        )
+
+
+class ChatFormat(AnswerFormat):
+    id_prefix = "chatcmpl"
+
+    def whole(self, choices: Sequence[Choice], usage: OpenAIUsage) -> ChatCompletion:
+        return ChatCompletion(
+            choices=[
+                ChatChoice(
+                    index=i,
+                    message=AssistantMessage(content=choice.raw),
+                    logprobs=_chat_logprobs(choice.logprobs),
+                    finish_reason=_FINISH_REASONS[choice.finish_reason],
+                )
+                for i, choice in enumerate(choices)
+            ],
+            usage=usage,
+            **self.origin,
+        )
+
+    def first(self, index: int) -> ChatCompletionChunk:
+        return self._of(ChatChunkChoice(index=index, delta=MessageDelta(role="assistant", content="")))
+
+    def piece(self, index: int, delta: GenerateDelta) -> ChatCompletionChunk:
+        return self._of(
+            ChatChunkChoice(
+                index=index, delta=MessageDelta(content=delta.text), logprobs=_chat_logprobs(delta.logprobs)
+            )
+        )
+
+    def last(self, index: int, reason: FinishReason) -> ChatCompletionChunk:
+        return self._of(ChatChunkChoice(index=index, delta=MessageDelta(), finish_reason=_FINISH_REASONS[reason]))
+
+    def usage(self, usage: OpenAIUsage) -> ChatCompletionChunk:
+        return self._of(usage=usage)
+
+    def _of(self, *choices: ChatChunkChoice, usage: OpenAIUsage | None = None) -> ChatCompletionChunk:
+        return ChatCompletionChunk(choices=list(choices), usage=usage, **self.origin)
+
+
+def total_usage(parts: Sequence[Usage]) -> OpenAIUsage:
+    read, written = sum(part.prompt_tokens for part in parts), sum(part.completion_tokens for part in parts)
+    return OpenAIUsage(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)
+
+
+def _chat_logprobs(tokens: Sequence[TokenLogprob] | None) -> ChatLogprobs | None:
+    if tokens is None:
+        return None
+    return ChatLogprobs(
+        content=[
+            ChatTokenLogprob(
+                **_chat_token(token), top_logprobs=[ChatTopLogprob(**_chat_token(top)) for top in token.top]
+            )
+            for token in tokens
+        ]
+    )
+
+
+def _chat_token(token: TopToken) -> dict[str, Any]:
+    return {"token": token.token, "logprob": token.logprob, "bytes": list(token.token.encode())}

@@ -1,0 +1,1 @@
+"""The model server's endpoints, a file a subject."""

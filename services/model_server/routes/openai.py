@@ -1,0 +1,127 @@
+"""OpenAI's API: `/v1/models`, `/v1/completions`, `/v1/chat/completions`."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from itertools import chain
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from services.model_server.context import ModelServer, Seconds, ServerDep
+from services.model_server.openai import AnswerFormat, ChatFormat, CompletionFormat, total_usage
+from services.model_server.side_by_side import side_by_side
+from tinygpt.contracts.errors import ModelNotFound
+from tinygpt.contracts.generation import GenerateDelta, Usage
+from tinygpt.contracts.models import LoadedModel
+from tinygpt.contracts.openai import (
+    ALIAS,
+    ChatCompletion,
+    ChatCompletionRequest,
+    Completion,
+    CompletionRequest,
+    OpenAIModel,
+    OpenAIModelList,
+)
+from tinygpt.runtime.sse import EventStream, sse_event
+from tinygpt.runtime.web import json_response, while_connected
+
+router = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+_DONE = sse_event("[DONE]")
+
+
+@router.get("/models", summary="The model that is served, by its alias and its id")
+def models(server: ServerDep) -> OpenAIModelList:
+    served = server.models.require().info
+    return OpenAIModelList(data=[_as_model(name, served) for name in (ALIAS, served.model_id)])
+
+
+@router.get("/models/{model}", summary="One of them")
+def model(model: str, server: ServerDep) -> OpenAIModel:
+    served = server.models.require().info
+    _require_named(served, model)
+    return _as_model(model, served)
+
+
+@router.post("/completions", summary="Turn prompts into Python code", response_model=Completion)
+async def completions(body: CompletionRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
+    return await _respond(body, CompletionFormat, request, server, seconds)
+
+
+@router.post("/chat/completions", summary="The last user message is the prompt", response_model=ChatCompletion)
+async def chat(body: ChatCompletionRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
+    return await _respond(body, ChatFormat, request, server, seconds)
+
+
+async def _respond(
+    body: CompletionRequest | ChatCompletionRequest,
+    format_: type[AnswerFormat],
+    request: Request,
+    server: ModelServer,
+    seconds: float,
+) -> Response:
+    if body.stream:
+        return EventStream(_events(server, body, format_), seconds=seconds)
+    async with while_connected(request.receive, seconds):
+        return json_response(await _answer(server, body, format_))
+
+
+async def _answer(
+    server: ModelServer, body: CompletionRequest | ChatCompletionRequest, format_: type[AnswerFormat]
+) -> BaseModel:
+    with server.models.in_use() as held:
+        _require_named(held.info, body.model)
+        asking = [asyncio.ensure_future(server.answer(held, one)) for one in body.as_generate_requests()]
+        try:
+            answers = await asyncio.gather(*asking)
+        finally:
+            for one in asking:
+                one.cancel()
+    choices = list(chain.from_iterable(answer.choices or [answer] for answer in answers))
+    return format_(held.info).whole(choices, total_usage([answer.usage for answer in answers]))
+
+
+async def _events(
+    server: ModelServer, body: CompletionRequest | ChatCompletionRequest, format_: type[AnswerFormat]
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of every choice of every prompt: choice i of prompt p has the index `p * n + i`."""
+    with server.models.in_use() as held:
+        _require_named(held.info, body.model)
+        form, requests = format_(held.info), body.as_generate_requests()
+        begun: set[int] = set()
+        usages: list[Usage] = []
+        streams = [server.stream(held, one) for one in requests]
+        async with contextlib.aclosing(side_by_side(streams)) as pieces:
+            async for prompt, piece in pieces:
+                start = prompt * requests[0].n
+                if isinstance(piece, GenerateDelta):
+                    index = start + piece.index
+                    if index not in begun and (opening := form.first(index)):
+                        yield _chunk(opening)
+                    begun.add(index)
+                    yield _chunk(form.piece(index, piece))
+                else:
+                    usages.append(piece.usage)
+                    for index, choice in enumerate(piece.choices or [piece], start):
+                        if index not in begun and (opening := form.first(index)):
+                            yield _chunk(opening)
+                        yield _chunk(form.last(index, choice.finish_reason))
+        if body.stream_options is not None and body.stream_options.include_usage:
+            yield _chunk(form.usage(total_usage(usages)))
+        yield _DONE
+
+
+def _chunk(chunk: BaseModel) -> bytes:
+    return sse_event(chunk.model_dump_json())
+
+
+def _require_named(served: LoadedModel, name: str | None) -> None:
+    if name not in (None, ALIAS, served.model_id):
+        raise ModelNotFound(
+            f"The model {name!r} is not served here: ask for {ALIAS!r} or {served.model_id!r}.", param="model"
+        )
+
+
+def _as_model(name: str, served: LoadedModel) -> OpenAIModel:
+    return OpenAIModel(id=name, created=int(served.loaded_at))

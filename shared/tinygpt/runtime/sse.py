@@ -1,0 +1,71 @@
+"""Server-sent events (WHATWG HTML, 9.2): how one is written, and the response that streams them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from tinygpt.runtime.web import error_body, own_error, while_connected
+
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment: clients pass over it, and proxies see that the connection lives."""
+KEEP_ALIVE_SECONDS = 15.0
+
+
+def sse_event(data: str, name: str | None = None) -> bytes:
+    """One event. `data` is a single line, as JSON is."""
+    return f"event: {name}\ndata: {data}\n\n".encode() if name else f"data: {data}\n\n".encode()
+
+
+async def whole_events(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """What comes in, cut between events: each is passed on as soon as it is whole; half a one at the end is dropped."""
+    waiting = b""
+    async for chunk in chunks:
+        waiting += chunk
+        end = waiting.rfind(b"\n\n") + 2
+        if end >= 2:
+            yield waiting[:end]
+            waiting = waiting[end:]
+
+
+class EventStream(StreamingResponse):
+    """Sends each event as it comes. A client that goes away, or a deadline that passes, closes `events`.
+
+    The status waits for the first event, or `KEEP_ALIVE_SECONDS`: what `events` raises before that is an error
+    response like any other; after it, an event `error`, the stream's last.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None], *, seconds: float) -> None:
+        super().__init__(events, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        self._events = events
+        self._seconds = seconds
+        self._started = False
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        keeping_alive = asyncio.create_task(self._keep_alive(send))
+        try:
+            async with while_connected(receive, self._seconds), contextlib.aclosing(self._events):
+                async for event in self._events:
+                    await self._send(send, event)
+        except Exception as error:
+            if not self._started:
+                raise
+            await self._send(send, sse_event(error_body(own_error(error)).model_dump_json(), "error"))
+        finally:
+            keeping_alive.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _keep_alive(self, send: Send) -> None:
+        while True:
+            await asyncio.sleep(KEEP_ALIVE_SECONDS)
+            await self._send(send, KEEP_ALIVE)
+
+    async def _send(self, send: Send, chunk: bytes) -> None:
+        if not self._started:
+            self._started = True
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
