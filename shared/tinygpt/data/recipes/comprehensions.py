@@ -1,6 +1,7 @@
 """Comprehensions beyond one list: over dicts, ranges and pairs. Those over one list are built from `pieces.py`."""
 
 from tinygpt.data.recipes.family import Family, gives
+from tinygpt.data.recipes.slots import choice
 
 FAMILIES = (
     Family(
@@ -219,5 +220,85 @@ FAMILIES = (
             ('$records = [{"$key": $k - 1}, {"$key": $k}, {"$key": $k + 1}]', '[{"$key": $k + 1}]'),
             ('$records = [{"$key": 900, "z z": 1}]', '[{"$key": 900, "z z": 1}]'),
         ),
+    ),
+    Family(
+        name="comprehensions.to_ints",
+        do=(
+            "[change] the strings in <xs> [into] (ints|integers)",
+            "[change] every [item] of <xs> [into] (an int|an integer)",
+            "[change] all [items] (of|in) <xs> [into] (ints|integers|whole numbers)",
+            "cast (every|each) [item] of <xs> to int",
+            "[make] a list of (ints|integers) from the strings in <xs>",
+            "parse the [items] of <xs> as (ints|integers)",
+            "use int on every [item] of <xs>",
+            "convert <xs> to a list of (ints|integers)",
+            "turn a list of number strings $xs into (ints|integers)",
+        ),
+        say=(
+            "<xs> as (ints|integers|a list of ints)",
+            "list of (ints|integers) from the strings in <xs>",
+            "every [item] of <xs> as (an int|an integer)",
+            "i want the strings in <xs> to be (ints|integers)",
+            "given <xs>, make every [item] an int",
+            "<xs> has strings, i need (ints|integers)",
+            "strings of <xs> to (ints|integers)",
+            "<xs> to ints",
+        ),
+        fn="to_ints",
+        code="[int(x) for x in $xs]",
+        check=gives(("$xs = ['1', '20']", "[1, 20]"), ("$xs = ['-5']", "[-5]")),
+    ),
+    Family(
+        name="comprehensions.dict_squares",
+        do=(
+            "[make] a dict of (the [numbers] in|) <nums> and their squares",
+            "[make] a dict from each number in <nums> to its square",
+            "map (each|every) number (of|in) <nums> to its square",
+            "[make] a (dict|dictionary) with <nums> as keys and their squares as values",
+            "use a dict comprehension to map <nums> to their squares",
+            "[store] the square of (each|every) number of <nums> in a dict",
+            "[get] a dict of number and square for <nums>",
+            "put (each|every) number of <nums> and its square in a dict",
+        ),
+        say=(
+            "dict of <nums> with their squares",
+            "dict from number to square for <nums>",
+            "dict comprehension for the squares of <nums>",
+            "i want a dict with each number of <nums> and its square",
+            "given <nums>, make a dict of squares",
+            "squares of <nums> as a dict",
+            "dictionary of every number in <nums> and its square",
+            "each number in <nums> with its square, as a dict",
+        ),
+        fn="squares_by_number",
+        code="{x: x ** 2 for x in $nums}",
+        check=gives(("$nums = [1, -3]", "{1: 1, -3: 9}"), ("$nums = [5]", "{5: 25}")),
+    ),
+    Family(
+        name="comprehensions.parity_up_to",
+        do=(
+            "[make] a list of the <parity> numbers (up|from 1) to <k>",
+            "[make] a list (with|of) all <parity> numbers from 1 to <k>",
+            "[get] (all|the) <parity> numbers (up|from 1) to <k> (as|in) a list",
+            "list (all|the) <parity> numbers (up|from 1) to <k>",
+            "use range to make a list of <parity> numbers (up|) to <k>",
+            "use a list comprehension for the <parity> numbers up to <k>",
+            "[make] a list that has every <parity> number up to <k>",
+            "collect the <parity> numbers from 1 to <k> in a list",
+        ),
+        say=(
+            "list of (all|the|) <parity> numbers (up|from 1) to <k>",
+            "all <parity> numbers (up|from 1) to <k> as a list",
+            "<parity> numbers (up|from 1) to <k> in a list",
+            "i (want|need) a list of the <parity> numbers up to <k>",
+            "list comprehension for the <parity> numbers up to <k>",
+            "a list with every <parity> number from 1 to <k>",
+            "every <parity> number up to <k>, in a list",
+            "<parity> numbers from 1 to <k>, as a list",
+        ),
+        pools={"parity": choice({"2": ("even",), "1": ("odd",)})},
+        code="list(range($parity, $k + 1, 2))",
+        check=gives(("", "[i for i in range(1, $k + 1) if i % 2 == $parity % 2]")),
+        where="$k > 3",
     ),
 )

@@ -461,4 +461,227 @@ FAMILIES = (
         code='"pass" if $n >= $k else "fail"',
         check='for $n in ($k - 1, $k, $k + 1):\n    assert eval(code) == ("pass" if $n > $k - 1 else "fail")',
     ),
+    Family(
+        name="conditions.print_if_else",
+        do=(
+            "print <msg> if <n> is <op> <k>, else print <msg2>",
+            "print <msg> if <n> is <op> <k> and <msg2> (if not|otherwise)",
+            "show <msg> if <n> is <op> <k>, otherwise <msg2>",
+            "display <msg> when <n> is <op> <k>, else <msg2>",
+            "print <msg> when <n> is <op> <k>, otherwise print <msg2>",
+            "use (if and else|if else) to print <msg> when <n> is <op> <k> and <msg2> when not",
+            "write an if else: print <msg> if <n> is <op> <k>, else <msg2>",
+            "check if <n> is <op> <k> and print <msg>, if not print <msg2>",
+            "output <msg> if <n> is <op> <k>, else output <msg2>",
+            "make an if else that prints <msg> if <n> is <op> <k> and <msg2> if not",
+        ),
+        say=(
+            "if <n> is <op> <k> print <msg>, else print <msg2>",
+            "if <n> is <op> <k> print <msg>, (otherwise|if not) print <msg2>",
+            "if <n> is <op> <k>, show <msg>, else show <msg2>",
+            "when <n> is <op> <k> print <msg>, (else|otherwise) print <msg2>",
+            "i want to print <msg> if <n> is <op> <k> and <msg2> (if not|otherwise)",
+            "if else that prints <msg> when <n> is <op> <k>, else <msg2>",
+            "given <n>, print <msg> if it is <op> <k>, else print <msg2>",
+            "print <msg> or <msg2>: <msg> if <n> is <op> <k>",
+            "if else statement: <n> <op> <k> prints <msg>, else prints <msg2>",
+        ),
+        pools={"op": COMPARISON},
+        code='if $n $op $k:\n    print("$msg")\nelse:\n    print("$msg2")',
+        check=prints(*((f"$n = $k + {d}", f'("$msg2", "$msg")[$k + {d} $op $k]') for d in (-1, 0, 1))),
+    ),
+    Family(
+        name="conditions.bound",
+        do=(
+            "[check] [if] <n> is <k> <bound>",
+            "know if <n> is <k> <bound>",
+            "[check] [if] the value of <n> is <k> <bound>",
+            "[get] true if <n> is <k> <bound>",
+            "return whether <n> is <k> <bound>",
+            "make sure (that|) <n> is <k> <bound>",
+            "test that <n> is <k> <bound>",
+            "look if <n> is <k> <bound>",
+        ),
+        say=(
+            "is <n> <k> <bound>",
+            "true if <n> is <k> <bound>",
+            "i want to know if <n> is <k> <bound>",
+            "given <n>, is it <k> <bound>",
+            "<n> is <k> <bound>, (true or false|yes or no)",
+            "whether <n> is <k> <bound>",
+            "condition that <n> is <k> <bound>",
+            "is the value of <n> <k> <bound>",
+            "<n> <k> <bound> or not",
+        ),
+        pools={
+            "bound": choice(
+                {
+                    ">=": ("or more", "or higher", "or above", "or older", "or greater", "or bigger", "or over"),
+                    "<=": ("or less", "or lower", "or below", "or younger", "or fewer", "or smaller", "or under"),
+                }
+            )
+        },
+        fn="compare",
+        code="$n $bound $k",
+        check="for $n in ($k - 1, $k, $k + 1):\n    assert eval(code) is ($n $bound $k)",
+    ),
+    Family(
+        name="conditions.sign_test",
+        do=(
+            "[check] [if] <n> is <sign>",
+            "[check] [if] <n> is a <sign> number",
+            "know if <n> is <sign>",
+            "[get] true if <n> is <sign>",
+            "return whether <n> is <sign>",
+            "make sure (that|) <n> is <sign>",
+            "test <n> for being <sign>",
+            "[check] [if] the value of <n> is <sign>",
+        ),
+        say=(
+            "is <n> <sign>",
+            "is <n> a <sign> number",
+            "true if <n> is <sign>",
+            "i want to know if <n> is <sign>",
+            "given <n>, is it <sign>",
+            "<n> is <sign>, (true or false|yes or no)",
+            "<n> <sign> or not",
+            "is the value of <n> <sign>",
+            "whether <n> is <sign>",
+        ),
+        pools={"sign": choice({"> 0": ("positive",), "< 0": ("negative",)})},
+        fn="test_sign",
+        code="$n $sign",
+        check="for $n in (-2, -1, 0, 1, 5):\n    assert eval(code) is ($n $sign)",
+    ),
+    Family(
+        name="conditions.outside",
+        do=(
+            "[check] [if] <n> is outside (of|) <k> to <k2>",
+            "[check] [if] <n> is outside the range (from|) <k> to <k2>",
+            "[check] [if] <n> is not between <k> and <k2>",
+            "[check] [if] <n> is below <k> or above <k2>",
+            "[check] [if] <n> is less than <k> or more than <k2>",
+            "[check] [if] <n> is out of (the|) range <k> to <k2>",
+            "know if <n> is not between <k> and <k2>",
+            "test that <n> is outside <k> to <k2>",
+        ),
+        say=(
+            "is <n> outside (of|) <k> to <k2>",
+            "is <n> outside the range (from|) <k> to <k2>",
+            "is <n> not between <k> and <k2>",
+            "is <n> below <k> or above <k2>",
+            "is <n> out of (the|) range <k> to <k2>",
+            "true if <n> is not between <k> and <k2>",
+            "true if <n> is outside <k> to <k2>",
+            "given <n>, is it outside <k> to <k2>",
+            "<n> not between <k> and <k2>",
+        ),
+        fn="is_outside",
+        code="$n < $k or $n > $k2",
+        check="for $n in range(-1, 130):\n    assert eval(code) is ($n not in range($k, $k2 + 1))",
+        where="$k < $k2",
+    ),
+    Family(
+        name="conditions.of_three",
+        do=(
+            "[get] the <extreme> of $n, $n2 and $n3",
+            "[get] the <extreme> of the three (numbers|variables) $n, $n2 and $n3",
+            "[compute] which of $n, $n2 and $n3 is the <extreme>",
+            "find the <extreme> of three numbers $n, $n2, $n3",
+            "compare $n, $n2 and $n3 and return the <extreme>",
+            "return the <extreme> number of $n, $n2 and $n3",
+            "pick the <extreme> out of $n, $n2 and $n3",
+            "take the <extreme> one of $n, $n2 and $n3",
+        ),
+        say=(
+            "<extreme> of $n, $n2 and $n3",
+            "the <extreme> of three numbers $n, $n2 and $n3",
+            "which (one|) of $n, $n2 and $n3 is the <extreme>",
+            "which is the <extreme>: $n, $n2 or $n3",
+            "what is the <extreme> of $n, $n2 and $n3",
+            "i (want|need) the <extreme> of $n, $n2 and $n3",
+            "given $n, $n2 and $n3, [get] the <extreme>",
+            "<extreme> number out of $n, $n2, $n3",
+        ),
+        pools={
+            "extreme": choice(
+                {
+                    "max": ("largest", "biggest", "highest", "maximum", "max", "greatest"),
+                    "min": ("smallest", "lowest", "minimum", "min", "least"),
+                }
+            )
+        },
+        code="$extreme($n, $n2, $n3)",
+        check=gives(
+            ("$n, $n2, $n3 = 4, 9, 1", 'dict(max=9, min=1)["$extreme"]'),
+            ("$n, $n2, $n3 = 2, -7, 3", 'dict(max=3, min=-7)["$extreme"]'),
+        ),
+    ),
+    Family(
+        name="conditions.letter_grade",
+        do=(
+            "return A from $k, B from $k2 and C below, for <n>",
+            'return "A" if <n> is at least $k, "B" if at least $k2, else "C"',
+            "give the letter grade of <n>: A from $k, B from $k2, else C",
+            "grade <n> with A for $k or more, B for $k2 or more, C otherwise",
+            "turn <n> into a letter grade, A at $k, B at $k2, C for the rest",
+            "use if and elif to grade <n>: A from $k, B from $k2, else C",
+            "give A for $k up, B for $k2 up and C otherwise, depending on <n>",
+            "decide the grade of <n>: $k is A, $k2 is B, below is C",
+        ),
+        say=(
+            "function that gives A from $k, B from $k2, else C",
+            "grade function, A for $k and up, B for $k2 and up, C otherwise",
+            "grade function: $k is A, $k2 is B, below is C",
+            "grade function where $k or more is A, $k2 or more is B, else C",
+            "function for letter grades: A at $k, B at $k2, C for the rest",
+            "letter grade function with A from $k, B from $k2, C below",
+            "def grade with A at $k and B at $k2, C for the rest",
+            "how do i write a grade function, A for $k up, B for $k2 up, C otherwise",
+        ),
+        fn="grade",
+        code=(
+            'def $fn($n):\n    if $n >= $k:\n        return "A"\n    if $n >= $k2:\n        return "B"\n    return "C"'
+        ),
+        check=calls('$fn($k) == "A"', '$fn($k - 1) == "B"', '$fn($k2) == "B"', '$fn($k2 - 1) == "C"'),
+        where="$k > $k2 + 1",
+    ),
+    Family(
+        name="conditions.fizzbuzz",
+        do=(
+            "return fizz, buzz, fizzbuzz or the number (for|depending on) <n>",
+            "return the fizzbuzz (word|string|text) (for|of) <n>",
+            "do fizzbuzz for (just|only|) one number <n>",
+            "give the fizzbuzz answer for <n>",
+            "compute fizzbuzz (of|for) the single number <n>",
+            "return Fizz if <n> is divisible by 3, Buzz if by 5, FizzBuzz if by both",
+            'return "Fizz", "Buzz", "FizzBuzz" or the number as text for <n>',
+            "say fizz, buzz or fizzbuzz for a number <n>",
+        ),
+        say=(
+            "fizzbuzz function",
+            "function fizzbuzz",
+            "def fizzbuzz",
+            "function for fizzbuzz",
+            "fizzbuzz function that returns a string",
+            "fizzbuzz as a function of one number",
+            "write (a|the|) fizzbuzz function",
+            "how do i write (a|the|) fizzbuzz function",
+            "function that does fizzbuzz for one number",
+            "fizzbuzz for one number",
+        ),
+        fn="fizzbuzz",
+        code=(
+            "def $fn($n):\n"
+            "    if $n % 15 == 0:\n"
+            '        return "FizzBuzz"\n'
+            "    if $n % 3 == 0:\n"
+            '        return "Fizz"\n'
+            "    if $n % 5 == 0:\n"
+            '        return "Buzz"\n'
+            "    return str($n)"
+        ),
+        check=calls('$fn(9) == "Fizz"', '$fn(10) == "Buzz"', '$fn(30) == "FizzBuzz"', '$fn(7) == "7"'),
+        weight=0.5,
+    ),
 )
