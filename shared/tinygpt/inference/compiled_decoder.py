@@ -225,8 +225,8 @@ def write(
 
 
 def _empty_sequences(weights: Weights, slots: int, context_length: int) -> Sequences:
-    layers, heads = weights.query_scale.shape
-    width = weights.attention_output.weight.shape[2] // heads
+    layers, twice_heads, width = weights.head_gain.shape
+    heads = twice_heads // 2
     positions = -(-context_length // WIDE) * WIDE
     taps, channels = weights.projected_convolution.shape[1:]
     return Sequences(

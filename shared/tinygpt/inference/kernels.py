@@ -87,8 +87,8 @@ class Rows(NamedTuple):
 @jit
 def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> None:
     """Read the first `count` rows' tokens: their keys and values are kept, the stream is left in `rows.x`."""
-    embed(weights, sequences, rows, count)
-    for layer in range(len(weights.query_scale)):
+    embed(weights, sequences.ids, rows, count)
+    for layer in range(len(weights.head_gain)):
         attention(weights, sequences, rows, count, layer)
         mlp(weights, sequences, rows, count, layer)
 
@@ -101,34 +101,33 @@ def compute_logits(weights: Weights, rows: Rows, count: int) -> None:
 
 
 @jit
-def embed(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> None:
+def embed(weights: Weights, ids: Integers, rows: Rows, count: int) -> None:
     """The sum of a token's embedding, its position's where positions are learned, and its n-grams'."""
     for row in range(count):
         slot, position = rows.slot[row], rows.position[row]
-        token = sequences.ids[slot, position]
-        for i in range(0, rows.x.shape[1], LANES):
-            x = load(weights.token_embedding, (token, i))
-            if weights.position_embedding.shape[0] > 0:
-                x = x + load(weights.position_embedding, (position, i))
-            store(rows.x, (row, i), x)
-        if len(weights.ngram_sizes) > 0:
-            add_ngrams(weights, sequences, rows, row)
+        copy_row(weights.token_embedding, ids[slot, position], rows.x, row)
+        if len(weights.position_embedding) > 0:
+            add_row(weights.position_embedding, position, rows.x, row)
+        hashed = np.int64(0)
+        n = 0
+        for size in weights.ngram_sizes:
+            while n < size:
+                token = ids[slot, position - n] if position >= n else 0  # what precedes the text is 0
+                hashed = hashed * _HASH_MULTIPLIER + token + 1
+                n += 1
+            add_row(weights.ngram_table, (hashed ^ (hashed >> 17)) % len(weights.ngram_table), rows.x, row)
 
 
 @jit
-def add_ngrams(weights: Weights, sequences: Sequences, rows: Rows, row: int) -> None:
-    """For every size n, the row of the table that the last n ids are hashed to; what precedes the text is 0."""
-    slot, position = rows.slot[row], rows.position[row]
-    hashed = np.int64(0)
-    n = 0
-    for size in weights.ngram_sizes:
-        while n < size:
-            token = sequences.ids[slot, position - n] if position >= n else 0
-            hashed = hashed * _HASH_MULTIPLIER + token + 1
-            n += 1
-        bucket = (hashed ^ (hashed >> 17)) % weights.ngram_table.shape[0]
-        for i in range(0, rows.x.shape[1], LANES):
-            store(rows.x, (row, i), load(rows.x, (row, i)) + load(weights.ngram_table, (bucket, i)))
+def copy_row(table: Any, index: int, x: Floats, row: int) -> None:
+    for i in range(0, x.shape[1], LANES):
+        store(x, (row, i), load(table, (index, i)))
+
+
+@jit
+def add_row(table: Any, index: int, x: Floats, row: int) -> None:
+    for i in range(0, x.shape[1], LANES):
+        store(x, (row, i), load(x, (row, i)) + load(table, (index, i)))
 
 
 @jit
@@ -137,12 +136,20 @@ def attention(weights: Weights, sequences: Sequences, rows: Rows, count: int, la
     layer_norm(rows.x, count, weights.attention_norm, layer, weights.width, rows.normed)
     linear(rows.normed, count, weights.query_key_value, layer, rows.projected)
     convolve(rows.projected, rows, count, weights.projected_convolution, layer, sequences.recent_projected)
+    heads = sequences.values.shape[2]
     for row in range(count):
-        prepare_heads(weights, rows, row, layer)
-        keep_keys_and_values(sequences, rows, row, layer)
+        slot, position = rows.slot[row], rows.position[row]
+        for head in range(heads):
+            prepare(rows.projected, row, position, head, weights, layer)
+            prepare(rows.projected, row, position, heads + head, weights, layer)
+            keep_key(rows.projected, row, heads + head, sequences.keys, slot, layer, head, position)
+            keep_value(rows.projected, row, 2 * heads + head, sequences.values, slot, layer, head, position)
     for row in range(count):
-        for head in range(sequences.values.shape[2]):
-            attend(sequences, rows, row, layer, head)
+        slot, position = rows.slot[row], rows.position[row]
+        for head in range(heads):
+            match(rows.projected, row, sequences.keys, slot, layer, head, position, rows.scores)
+            sum_of_weights = exponentiate(rows.scores, position + 1)
+            average(rows.scores, sum_of_weights, sequences.values, slot, layer, head, position, rows.attended, row)
     linear(rows.attended, count, weights.attention_output, layer, rows.added)
     add(rows.x, rows.added, count)
 
@@ -153,9 +160,7 @@ def mlp(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: i
     layer_norm(rows.x, count, weights.mlp_norm, layer, weights.width, rows.normed)
     convolve(rows.normed, rows, count, weights.normed_convolution, layer, sequences.recent_normed)
     linear(rows.normed, count, weights.expand, layer, rows.hidden)
-    for row in range(count):
-        for i in range(0, rows.hidden.shape[1], LANES):
-            store(rows.hidden, (row, i), gelu(load(rows.hidden, (row, i))))
+    gelu(rows.hidden, count)
     linear(rows.hidden, count, weights.contract, layer, rows.added)
     add(rows.x, rows.added, count)
 
@@ -164,44 +169,41 @@ def mlp(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: i
 def linear(x: Floats, count: int, weights: Linear, layer: int, y: Floats) -> None:
     """y = x @ weight.T * scale + bias, 64 outputs at a time, and of four rows so that each weight is loaded once for
     the four: their sums, 16 `Lanes`, stay in registers."""
-    for group in range(weights.weight.shape[1]):
+    weight = weights.weight
+    for group in range(weight.shape[1]):
+        scale = load4(weights.scale, (layer, group * WIDE))
+        bias = load4(weights.bias, (layer, group * WIDE))
         row = 0
         while row + 4 <= count:
-            four_products(x, row, weights, layer, group, y)
+            sums0, sums1, sums2, sums3 = four_products(x, row, weight, layer, group)
+            store4(y, (row, group * WIDE), multiply_add4(sums0, scale, bias))
+            store4(y, (row + 1, group * WIDE), multiply_add4(sums1, scale, bias))
+            store4(y, (row + 2, group * WIDE), multiply_add4(sums2, scale, bias))
+            store4(y, (row + 3, group * WIDE), multiply_add4(sums3, scale, bias))
             row += 4
         while row < count:
-            product(x, row, weights, layer, group, y)
+            store4(y, (row, group * WIDE), multiply_add4(product(x, row, weight, layer, group), scale, bias))
             row += 1
 
 
 @jit
-def product(x: Floats, row: int, weights: Linear, layer: int, group: int, y: Floats) -> None:
+def product(x: Floats, row: int, weight: Any, layer: int, group: int) -> Any:
     sums = splat4(np.float32(0.0))
-    for i in range(weights.weight.shape[2]):
-        sums = multiply_add4(x[row, i], load4(weights.weight, (layer, group, i, 0)), sums)
-    finish(sums, row, weights, layer, group, y)
+    for i in range(weight.shape[2]):
+        sums = multiply_add4(x[row, i], load4(weight, (layer, group, i, 0)), sums)
+    return sums
 
 
 @jit
-def four_products(x: Floats, row: int, weights: Linear, layer: int, group: int, y: Floats) -> None:
+def four_products(x: Floats, row: int, weight: Any, layer: int, group: int) -> Any:
     sums0 = sums1 = sums2 = sums3 = splat4(np.float32(0.0))
-    for i in range(weights.weight.shape[2]):
-        weight = load4(weights.weight, (layer, group, i, 0))
-        sums0 = multiply_add4(x[row, i], weight, sums0)
-        sums1 = multiply_add4(x[row + 1, i], weight, sums1)
-        sums2 = multiply_add4(x[row + 2, i], weight, sums2)
-        sums3 = multiply_add4(x[row + 3, i], weight, sums3)
-    finish(sums0, row, weights, layer, group, y)
-    finish(sums1, row + 1, weights, layer, group, y)
-    finish(sums2, row + 2, weights, layer, group, y)
-    finish(sums3, row + 3, weights, layer, group, y)
-
-
-@jit
-def finish(sums: Any, row: int, weights: Linear, layer: int, group: int, y: Floats) -> None:
-    scale = load4(weights.scale, (layer, group * WIDE))
-    bias = load4(weights.bias, (layer, group * WIDE))
-    store4(y, (row, group * WIDE), multiply_add4(sums, scale, bias))
+    for i in range(weight.shape[2]):
+        loaded = load4(weight, (layer, group, i, 0))
+        sums0 = multiply_add4(x[row, i], loaded, sums0)
+        sums1 = multiply_add4(x[row + 1, i], loaded, sums1)
+        sums2 = multiply_add4(x[row + 2, i], loaded, sums2)
+        sums3 = multiply_add4(x[row + 3, i], loaded, sums3)
+    return sums0, sums1, sums2, sums3
 
 
 @jit
@@ -234,10 +236,10 @@ def mean_and_inverse_deviation(x: Floats, row: int, start: int, padded: int, wid
 def convolve(x: Floats, rows: Rows, count: int, weight: Floats, layer: int, recent: Floats) -> None:
     """x[t] += sum over tap of weight[tap] * x[t - 1 - tap], the earlier ones from `recent`, which is brought up to
     date (`model/convolution.py`). weight (L, taps, channels); without taps nothing is added."""
-    taps = weight.shape[1]
-    for row in range(count):
+    _, taps, channels = weight.shape
+    for row in range(count if taps > 0 else 0):
         slot, position = rows.slot[row], rows.position[row]
-        for i in range(0, weight.shape[2] if taps > 0 else 0, LANES):
+        for i in range(0, channels, LANES):
             now = load(x, (row, i))
             y = now
             for tap in range(min(taps, position)):
@@ -248,71 +250,77 @@ def convolve(x: Floats, rows: Rows, count: int, weight: Floats, layer: int, rece
 
 
 @jit
-def prepare_heads(weights: Weights, rows: Rows, row: int, layer: int) -> None:
-    """Normalise queries and keys, turn them by their position, scale the queries, as the model is made."""
-    padded = rows.attended.shape[1]
-    heads = weights.query_scale.shape[1]
-    head_padded = padded // heads
-    for head in range(2 * heads):  # queries first, then keys
-        start = head * head_padded
-        if weights.qk_norm:
-            mean, inverse = mean_and_inverse_deviation(rows.projected, row, start, head_padded, weights.head_width)
-            for i in range(start, start + weights.head_width):
-                rows.projected[row, i] = (rows.projected[row, i] - mean) * inverse
-        if weights.rotary_cosine.shape[0] > 0:
-            rotate(weights, rows, row, start)
-        if head < heads:
-            for i in range(start, start + weights.head_width):
-                rows.projected[row, i] *= weights.query_scale[layer, head]
+def prepare(projected: Floats, row: int, position: int, head: int, weights: Weights, layer: int) -> None:
+    """Bring a head of a query or a key into the form whose products are scores: normalised, scaled, turned by its
+    position, dimension i with dimension i + D / 2 (`model/positions.py`), as the model is made."""
+    padded = weights.head_gain.shape[2]
+    start, half = head * padded, padded // 2
+    mean, inverse = np.float32(0.0), np.float32(1.0)
+    if weights.qk_norm:
+        mean, inverse = mean_and_inverse_deviation(projected, row, start, padded, weights.head_width)
+    for i in range(0, half, LANES):
+        a = (load(projected, (row, start + i)) - mean) * inverse * load(weights.head_gain, (layer, head, i))
+        b = (
+            (load(projected, (row, start + half + i)) - mean)
+            * inverse
+            * load(weights.head_gain, (layer, head, half + i))
+        )
+        if len(weights.rotary_cosine) > 0:
+            cosine, sine = load(weights.rotary_cosine, (position, i)), load(weights.rotary_sine, (position, i))
+            a, b = a * cosine - b * sine, b * cosine + a * sine
+        store(projected, (row, start + i), a)
+        store(projected, (row, start + half + i), b)
 
 
 @jit
-def rotate(weights: Weights, rows: Rows, row: int, start: int) -> None:
-    """Turn one head by its position's angles: dimension i with dimension i + D / 2 (`model/positions.py`)."""
-    position, half = rows.position[row], weights.head_width // 2
-    for i in range(half):
-        cosine, sine = weights.rotary_cosine[position, i], weights.rotary_sine[position, i]
-        a, b = rows.projected[row, start + i], rows.projected[row, start + half + i]
-        rows.projected[row, start + i] = a * cosine - b * sine
-        rows.projected[row, start + half + i] = b * cosine + a * sine
+def keep_key(projected: Floats, row: int, start: int, keys: Any, slot: int, layer: int, head: int, at: int) -> None:
+    width = keys.shape[4]
+    for i in range(width):
+        keys[slot, layer, head, at // WIDE, i, at % WIDE] = projected[row, start * width + i]
 
 
 @jit
-def keep_keys_and_values(sequences: Sequences, rows: Rows, row: int, layer: int) -> None:
-    slot, position = rows.slot[row], rows.position[row]
-    _, _, heads, _, width, _ = sequences.keys.shape
-    block, place = position // WIDE, position % WIDE
-    for head in range(heads):
-        key, value = (heads + head) * width, (2 * heads + head) * width
-        for i in range(width):
-            sequences.keys[slot, layer, head, block, i, place] = rows.projected[row, key + i]
-        for i in range(0, width, LANES):
-            store(sequences.values, (slot, layer, head, position, i), load(rows.projected, (row, value + i)))
+def keep_value(projected: Floats, row: int, start: int, values: Any, slot: int, layer: int, head: int, at: int) -> None:
+    width = values.shape[4]
+    for i in range(0, width, LANES):
+        store(values, (slot, layer, head, at, i), load(projected, (row, start * width + i)))
 
 
 @jit
-def attend(sequences: Sequences, rows: Rows, row: int, layer: int, head: int) -> None:
-    """One head's mean of the values up to the row's position, weighted by the softmax of the query's products with
-    their keys."""
-    slot, position, scores = rows.slot[row], rows.position[row], rows.scores
-    width = sequences.values.shape[4]
-    query = head * width
+def match(
+    projected: Floats, row: int, keys: Any, slot: int, layer: int, head: int, position: int, scores: Floats
+) -> None:
+    """scores[s] = query . keys[s], for every s up to `position`, 64 at a time."""
+    width = keys.shape[4]
     for block in range(position // WIDE + 1):
         sums = splat4(np.float32(0.0))
         for i in range(width):
-            sums = multiply_add4(
-                rows.projected[row, query + i], load4(sequences.keys, (slot, layer, head, block, i, 0)), sums
-            )
+            sums = multiply_add4(projected[row, head * width + i], load4(keys, (slot, layer, head, block, i, 0)), sums)
         store4(scores, (block * WIDE,), sums)
-    sum_of_weights = exponentiate(scores, position + 1)
+
+
+@jit
+def average(
+    weights: Floats,
+    sum_of_weights: float,
+    values: Any,
+    slot: int,
+    layer: int,
+    head: int,
+    position: int,
+    attended: Floats,
+    row: int,
+) -> None:
+    """The mean of the values up to `position`, in four sums, for each addition would have to wait for the one before."""
+    width = values.shape[4]
     for i in range(0, width, LANES):
         sums0 = sums1 = sums2 = sums3 = splat(np.float32(0.0))
         for s in range(0, position + 1, 4):
-            sums0 = multiply_add(scores[s], load(sequences.values, (slot, layer, head, s, i)), sums0)
-            sums1 = multiply_add(scores[s + 1], load(sequences.values, (slot, layer, head, s + 1, i)), sums1)
-            sums2 = multiply_add(scores[s + 2], load(sequences.values, (slot, layer, head, s + 2, i)), sums2)
-            sums3 = multiply_add(scores[s + 3], load(sequences.values, (slot, layer, head, s + 3, i)), sums3)
-        store(rows.attended, (row, query + i), ((sums0 + sums1) + (sums2 + sums3)) / sum_of_weights)
+            sums0 = multiply_add(weights[s], load(values, (slot, layer, head, s, i)), sums0)
+            sums1 = multiply_add(weights[s + 1], load(values, (slot, layer, head, s + 1, i)), sums1)
+            sums2 = multiply_add(weights[s + 2], load(values, (slot, layer, head, s + 2, i)), sums2)
+            sums3 = multiply_add(weights[s + 3], load(values, (slot, layer, head, s + 3, i)), sums3)
+        store(attended, (row, head * width + i), ((sums0 + sums1) + (sums2 + sums3)) / sum_of_weights)
 
 
 @jit
@@ -336,9 +344,12 @@ def exponentiate(scores: Floats, count: int) -> Any:
 
 
 @jit
-def gelu(x: Any) -> Any:
+def gelu(x: Floats, count: int) -> None:
     """x times the probability that a standard normal number is below x (Hendrycks & Gimpel, 2016)."""
-    return x * np.float32(0.5) * (erf(x * np.float32(0.7071067811865476)) + np.float32(1.0))
+    for row in range(count):
+        for i in range(0, x.shape[1], LANES):
+            a = load(x, (row, i))
+            store(x, (row, i), a * np.float32(0.5) * (erf(a * np.float32(0.7071067811865476)) + np.float32(1.0)))
 
 
 @jit

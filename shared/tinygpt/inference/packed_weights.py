@@ -1,7 +1,7 @@
 """A model's weights as the compiled kernels read them: in the order of use, in few long arrays.
 
 Every width is rounded up to whole `Lanes` and what is added is 0, so that no loop has a remainder: C, 4 C and V to 64,
-the width of a head to 16. Layers are stacked along a first dimension.
+half the width of a head to 16. Layers are stacked along a first dimension.
 """
 
 from collections.abc import Sequence
@@ -62,8 +62,8 @@ class Weights(NamedTuple):
     """3 H D outputs: queries head by head, then keys, then values."""
     projected_convolution: Floats
     """(L, taps, 3 H D)"""
-    query_scale: Floats
-    """(L, H)"""
+    head_gain: Floats
+    """(L, 2 H, D): what queries, then keys are multiplied by: the scores' scale, then 1."""
     attention_output: Linear
     mlp_norm: Norm
     normed_convolution: Floats
@@ -87,8 +87,14 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
     none = np.zeros((0, 0), np.float32)
 
     def by_head(x: Tensor, dim: int) -> Tensor:
-        """Round up the width of every head along `dim`."""
-        return _pad(x.unflatten(dim, (-1, head_width)), LANES, dim + 1).flatten(dim, dim + 1)
+        """Round up the two halves of every head along `dim`."""
+        halves = _pad(x.unflatten(dim, (-1, head_width)), 2, dim + 1).unflatten(dim + 1, (2, -1))
+        return _pad(halves, LANES, dim + 2).flatten(dim, dim + 2)
+
+    def head_gain(attention: Any) -> Floats:
+        scale = attention._scale().expand(heads, 1, 1)
+        gain = torch.cat((scale, torch.ones_like(scale))).expand(2 * heads, 1, head_width)
+        return _array(by_head(gain.reshape(2 * heads, head_width), 1))
 
     def convolutions(weights: Sequence[Tensor]) -> Floats:
         return np.ascontiguousarray(torch.stack(list(weights)).numpy()) if weights else np.zeros((0, 0, 0), np.float32)
@@ -105,12 +111,12 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
         position_embedding=_array(_pad(model.position_embedding.weight, WIDE, 1)) if not rotary else none,
         ngram_sizes=np.array(sorted(set(config.ngrams)), np.int64),
         ngram_table=_array(_pad(model.ngram_embedding.table.weight, WIDE, 1)) if model.ngram_embedding else none,
-        rotary_cosine=_array(attentions[0].cosine[:, : head_width // 2]) if rotary else none,
-        rotary_sine=_array(attentions[0].sine[:, head_width // 2 :]) if rotary else none,
+        rotary_cosine=_array(_pad(attentions[0].cosine[:, : head_width // 2], LANES, 1)) if rotary else none,
+        rotary_sine=_array(_pad(attentions[0].sine[:, head_width // 2 :], LANES, 1)) if rotary else none,
         attention_norm=_norm([block.attention_norm for block in blocks]),
         query_key_value=_linear(query_key_value, format),
         projected_convolution=convolutions([by_head(a.convolution.weight, 1) for a in attentions if a.convolution]),
-        query_scale=np.stack([_array(a._scale().expand(heads, 1, 1).flatten()) for a in attentions]),
+        head_gain=np.stack([head_gain(attention) for attention in attentions]),
         attention_output=_linear(attention_output, format),
         mlp_norm=_norm([block.mlp_norm for block in blocks]),
         normed_convolution=convolutions([_pad(b.convolution.weight, WIDE, 1) for b in blocks if b.convolution]),

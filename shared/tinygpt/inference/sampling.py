@@ -122,16 +122,27 @@ def keep_top_p(probabilities: Floats, top_p: float) -> Floats:
 @jit
 def keep_likeliest(probabilities: Floats, count: int, mass: float) -> Floats:
     """The likeliest tokens, one after the other, until there are `count` or their probabilities reach `mass`."""
-    remaining = copy(probabilities)
+    candidates = np.empty(len(probabilities), np.int32)
+    left = 0
+    least = (1.0 - mass) / len(probabilities)  # all tokens below it together can't be missed
+    for token in range(len(probabilities)):
+        if probabilities[token] >= least:
+            candidates[left] = token
+            left += 1
     kept = np.zeros_like(probabilities)
     reached = np.float32(0.0)
-    for _ in range(count):
-        token = likeliest(remaining)
+    while left > 0 and count > 0 and reached < mass:
+        best = 0
+        for i in range(1, left):
+            if probabilities[candidates[i]] > probabilities[candidates[best]]:
+                best = i
+        token = candidates[best]
         kept[token] = probabilities[token]
-        remaining[token] = np.float32(-1.0)
         reached += probabilities[token]
-        if reached >= mass:
-            break
+        left -= 1
+        count -= 1
+        for i in range(best, left):  # in order: of equals, the first
+            candidates[i] = candidates[i + 1]
     return rescale(kept)
 
 
@@ -185,10 +196,10 @@ def allow(logits: Floats, allowed: NDArray[np.bool_]) -> Floats:
 @jit
 def likeliest(values: Floats) -> int:
     """The token with the largest value, of equals the first."""
-    best = 0
+    best, largest = 0, values[0]
     for i in range(1, len(values)):
-        if values[i] > values[best]:
-            best = i
+        if values[i] > largest:
+            best, largest = i, values[i]
     return best
 
 
