@@ -1,153 +1,255 @@
-"""Decoding one sequence: with the cache as without, and every way to end."""
+"""What every decoder does: continue a sequence, one beside the other, and every way to end."""
+
+from collections.abc import Sequence
 
 import pytest
 import torch
 
+from tests.inference.decoders import BACKENDS, CONFIG, TOKENIZER, decoder, random_model
 from tests.scripted_model import scripted_model
-from tinygpt.data.tokenizer import CODE, EOS, PAD, PROMPT, UNK
-from tinygpt.inference.decoder import Decoded, decode
+from tinygpt.data.tokenizer import CODE, PAD, PROMPT, UNK
+from tinygpt.inference.decoder import Backend, Decoder, Written, decode, make_decoder
 from tinygpt.inference.sampling import SamplingParameters
-from tinygpt.model.config import ModelConfig
-from tinygpt.model.transformer import TinyGPT
 
-CONFIG = ModelConfig(vocab_size=40, context_length=32, layers=2, heads=2, width=16, tie_weights=False)
 GREEDY = SamplingParameters()
 PROMPT_IDS = [PROMPT, 10, 11, 12, CODE]
+EVERYTHING = SamplingParameters(temperature=1.5, top_p=0.7, repetition_penalty=1.3, repetition_window=4, seed=2)
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
-@pytest.fixture(scope="module")
-def model() -> TinyGPT:
-    """Random weights, large enough that its choices differ, and never `<EOS>`."""
-    torch.manual_seed(0)
-    gpt = TinyGPT(CONFIG).eval()
-    with torch.no_grad():
-        for parameter in gpt.parameters():
-            parameter.mul_(6)
-        gpt.final_norm.weight[0] = 0.0
-        gpt.final_norm.bias[0] = 1.0
-        gpt.head.weight[EOS, 0] = -1000.0
-    return gpt
+def random_decoder(backend: Backend, *, slots: int = 1, ends: bool = False) -> Decoder:
+    return decoder(backend, random_model(ends=ends), slots=slots)
 
 
-def written(answer: str, *, ends: bool = True, context_length: int = 64, max_new_tokens: int = 256) -> tuple[str, str]:
-    gpt, tokenizer = scripted_model(answer, prompt="say", ends=ends, context_length=context_length)
-    decoded = decode(gpt, tokenizer.encode_prompt("say"), GREEDY, max_new_tokens=max_new_tokens)
-    return tokenizer.decode(decoded.ids), decoded.finish_reason
+def written(backend: Backend, answer: str, *, ends: bool = True, context_length: int = 64, most: int = 256) -> Written:
+    model, tokenizer = scripted_model(answer, prompt="say", ends=ends, context_length=context_length)
+    scripted = make_decoder(model, tokenizer, backend=backend)
+    return decode(scripted, tokenizer.encode_prompt("say"), GREEDY, max_new_tokens=most)
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        GREEDY,
-        SamplingParameters(temperature=0.8, seed=1),
-        SamplingParameters(temperature=1.5, top_p=0.7, repetition_penalty=1.3, repetition_window=4, seed=2),
-    ],
-    ids=["greedy", "sampled", "everything"],
-)
-@pytest.mark.parametrize("prompt_ids", [[PROMPT, CODE], PROMPT_IDS, [PROMPT, *range(5, 34), CODE]], ids=len)
-def test_the_cache_changes_no_token(model: TinyGPT, parameters: SamplingParameters, prompt_ids: list[int]) -> None:
-    cached = decode(model, prompt_ids, parameters, max_new_tokens=100)
-    uncached = decode(model, prompt_ids, parameters, max_new_tokens=100, use_cache=False)
-
-    assert cached == uncached
-    assert len(cached.ids) == CONFIG.context_length - len(prompt_ids)
+def text(backend: Backend, answer: str, *, ends: bool = True, context_length: int = 64, most: int = 256) -> str:
+    _, tokenizer = scripted_model(answer, prompt="say")
+    part = written(backend, answer, ends=ends, context_length=context_length, most=most)
+    return f"{tokenizer.decode(part.ids)} [{part.ended}]"
 
 
-def test_greedy_decoding_takes_the_likeliest_token_that_may_be_written(model: TinyGPT) -> None:
-    decoded = decode(model, PROMPT_IDS, GREEDY, max_new_tokens=8)
+def step_to_the_end(decoder: Decoder, steps: int = 8) -> dict[int, list[int]]:
+    """What each slot that writes writes until all have ended, by slot."""
+    ids: dict[int, list[int]] = {}
+    while parts := decoder.step(steps):
+        for part in parts:
+            ids.setdefault(part.slot, []).extend(part.ids)
+    return ids
+
+
+@every_backend
+def test_greedy_decoding_takes_the_likeliest_token_that_may_be_written_and_tells_its_log_probability(
+    backend: Backend,
+) -> None:
+    model = random_model(ends=False)
+    greedy = decode(decoder(backend, model), PROMPT_IDS, GREEDY, max_new_tokens=8)
 
     ids = list(PROMPT_IDS)
-    for token in decoded.ids:
-        logits = model(torch.tensor([ids]))[0, -1]
+    for token, logprob in zip(greedy.ids, greedy.logprobs, strict=True):
+        with torch.inference_mode():
+            logits = model(torch.tensor([ids]))[0, -1]
+        logits = logits.clone()
+        assert logprob == pytest.approx(float(logits.log_softmax(-1)[token]), abs=1e-3)
         logits[[PAD, UNK, PROMPT, CODE]] = float("-inf")
         assert token == int(logits.argmax())
         ids.append(token)
+    assert len(greedy.ids) == 8
 
 
-def test_the_same_seed_gives_the_same_tokens_whatever_else_is_drawn_between(model: TinyGPT) -> None:
-    parameters = SamplingParameters(temperature=1.0, seed=7)
-    first = decode(model, PROMPT_IDS, parameters, max_new_tokens=20)
+@every_backend
+def test_the_likeliest_tokens_come_with_their_log_probabilities(backend: Backend) -> None:
+    model = random_model(ends=False)
+    one = decoder(backend, model)
+    one.prefill(0, PROMPT_IDS)
+    one.begin(0, GREEDY, max_new_tokens=5, top_logprobs=3)
 
-    torch.manual_seed(123)
-    drawn: list[Decoded] = []
+    parts = [part for _ in range(5) for part in one.step()]
 
-    def another_request_in_every_step() -> bool:
-        torch.rand(3)
-        drawn.append(decode(model, [PROMPT, 8, CODE], SamplingParameters(temperature=1.0, seed=9), max_new_tokens=2))
-        return False
-
-    again = decode(model, PROMPT_IDS, parameters, max_new_tokens=20, should_stop=another_request_in_every_step)
-
-    assert again == first
-    assert len(drawn) == 20
+    tops = [top for part in parts for top in part.top]
+    with torch.inference_mode():
+        expected = model(torch.tensor([PROMPT_IDS]))[0, -1].log_softmax(-1).topk(3)
+    assert [token for token, _ in tops[0]] == expected.indices.tolist()
+    assert [logprob for _, logprob in tops[0]] == pytest.approx(expected.values.tolist(), abs=1e-3)
+    assert [len(top) for top in tops] == [3] * 5
 
 
-def test_decoding_does_not_touch_the_random_state_of_the_process(model: TinyGPT) -> None:
+@every_backend
+@pytest.mark.parametrize("parameters", [GREEDY, EVERYTHING], ids=["greedy", "everything"])
+@pytest.mark.parametrize("cuts", [[1], [2, 3], [1, 2, 3, 4], [4]], ids=str)
+def test_a_prompt_read_in_chunks_is_continued_as_one_read_at_once(
+    backend: Backend, parameters: SamplingParameters, cuts: Sequence[int]
+) -> None:
+    at_once = decode(random_decoder(backend), PROMPT_IDS, parameters, max_new_tokens=20)
+    chunked = random_decoder(backend)
+    for start, end in zip([0, *cuts], [*cuts, len(PROMPT_IDS)], strict=True):
+        chunked.prefill(0, PROMPT_IDS[start:end])
+    chunked.begin(0, parameters, max_new_tokens=20)
+
+    assert step_to_the_end(chunked) == {0: at_once.ids}
+
+
+@every_backend
+def test_a_slot_writes_what_it_would_write_alone_whoever_comes_and_goes_beside_it(backend: Backend) -> None:
+    """Three slots and ten sequences of different parameters, begun and freed at different steps."""
+    requests = [
+        ([PROMPT, *range(5, 6 + i), CODE], SamplingParameters(temperature=i / 4, top_p=0.9, seed=i)) for i in range(10)
+    ]
+    alone = [
+        decode(random_decoder(backend), ids, sampling, max_new_tokens=6 + i)
+        for i, (ids, sampling) in enumerate(requests)
+    ]
+    together = random_decoder(backend, slots=3)
+    outputs: dict[int, list[int]] = {}
+    in_slot: dict[int, int] = {}
+    to_begin = list(range(10))
+
+    while to_begin or in_slot:
+        for slot in range(3):
+            if slot not in in_slot and to_begin:
+                number = in_slot[slot] = to_begin.pop(0)
+                ids, sampling = requests[number]
+                together.prefill(slot, ids)
+                together.begin(slot, sampling, max_new_tokens=6 + number)
+        for part in together.step(2):
+            outputs.setdefault(in_slot[part.slot], []).extend(part.ids)
+            if part.ended:
+                together.free(part.slot)
+                del in_slot[part.slot]
+
+    assert [outputs[number] for number in range(10)] == [one.ids for one in alone]
+
+
+@every_backend
+def test_the_same_seed_gives_the_same_tokens_and_other_seeds_or_none_give_others(backend: Backend) -> None:
+    def ids(seed: int | None) -> tuple[int, ...]:
+        parameters = SamplingParameters(temperature=1.5, seed=seed)
+        return tuple(decode(random_decoder(backend), PROMPT_IDS, parameters, max_new_tokens=20).ids)
+
+    assert ids(7) == ids(7)
+    assert len({ids(1), ids(2), ids(None), ids(None)}) == 4
+
+
+@every_backend
+def test_decoding_does_not_touch_the_random_state_of_the_process(backend: Backend) -> None:
+    one = random_decoder(backend)
     before = torch.get_rng_state()
-    decode(model, PROMPT_IDS, SamplingParameters(temperature=1.0, seed=7), max_new_tokens=5)
-    decode(model, PROMPT_IDS, SamplingParameters(temperature=1.0), max_new_tokens=5)
+    decode(one, PROMPT_IDS, SamplingParameters(temperature=1.0, seed=7), max_new_tokens=5)
+    decode(one, PROMPT_IDS, SamplingParameters(temperature=1.0), max_new_tokens=5)
 
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_other_seeds_give_other_tokens_and_so_does_none(model: TinyGPT) -> None:
-    texts = {
-        tuple(decode(model, PROMPT_IDS, SamplingParameters(temperature=1.5, seed=seed), max_new_tokens=20).ids)
-        for seed in (1, 2, None, None)
-    }
-
-    assert len(texts) == 4
+@every_backend
+def test_it_stops_at_eos_and_leaves_it_out(backend: Backend) -> None:
+    assert text(backend, "nums[::-1]") == "nums[::-1] [eos]"
+    assert text(backend, "") == " [eos]"
 
 
-def test_it_stops_at_eos_and_leaves_it_out() -> None:
-    assert written("nums[::-1]") == ("nums[::-1]", "eos")
+@every_backend
+@pytest.mark.parametrize("most", [1, 4, 10])
+def test_it_stops_after_max_new_tokens_also_where_eos_would_be_next(backend: Backend, most: int) -> None:
+    assert text(backend, "nums[::-1]", most=most) == f"{'nums[::-1]'[:most]} [length]"
 
 
-def test_eos_at_once_is_an_empty_answer() -> None:
-    assert written("") == ("", "eos")
+@every_backend
+def test_it_stops_at_the_end_of_the_context(backend: Backend) -> None:
+    room = 16 - len("say") - 2
+
+    assert text(backend, "ab", ends=False, context_length=16) == f"{('ab' * 16)[:room]} [length]"
+    assert text(backend, "x" * (room - 1), context_length=16) == f"{'x' * (room - 1)} [eos]"
 
 
-@pytest.mark.parametrize("most", [1, 4])
-def test_it_stops_after_max_new_tokens(most: int) -> None:
-    assert written("nums[::-1]", max_new_tokens=most) == ("nums[::-1]"[:most], "length")
+@every_backend
+def test_a_prompt_must_leave_room_for_a_token(backend: Backend) -> None:
+    full = CONFIG.context_length
+    one = random_decoder(backend)
+
+    assert len(decode(one, [10] * (full - 1), GREEDY, max_new_tokens=5).ids) == 1
+    with pytest.raises(ValueError, match=str(full)):
+        one.prefill(0, [10] * full)
+    one.free(0)
+    one.prefill(0, [10] * (full - 3))
+    with pytest.raises(ValueError, match=str(full)):
+        one.prefill(0, [10] * 3)
+    one.free(0)
+    assert decode(one, PROMPT_IDS, GREEDY, max_new_tokens=5) == decode(
+        random_decoder(backend), PROMPT_IDS, GREEDY, max_new_tokens=5
+    )
 
 
-def test_an_answer_of_exactly_max_new_tokens_ends_by_length() -> None:
-    assert written("nums", max_new_tokens=4) == ("nums", "length")
+@every_backend
+def test_a_slot_that_is_freed_forgets_its_sequence_whatever_it_was_at(backend: Backend) -> None:
+    fresh = decode(random_decoder(backend), PROMPT_IDS, EVERYTHING, max_new_tokens=20)
+    used = random_decoder(backend, slots=2)
+    used.prefill(1, [20, 21, 22])
+    used.prefill(0, [20, 21, 22])
+    used.begin(0, GREEDY, max_new_tokens=9)
+    used.step(2)
+    used.free(0)
+    used.free(1)
+
+    assert used.step() == []
+    assert decode(used, PROMPT_IDS, EVERYTHING, max_new_tokens=20) == fresh
 
 
-def test_it_stops_at_the_end_of_the_context() -> None:
-    text, reason = written("ab", ends=False, context_length=16)
+@every_backend
+def test_an_ended_slot_writes_no_more_while_others_go_on(backend: Backend) -> None:
+    two = random_decoder(backend, slots=2)
+    for slot, most in ((0, 2), (1, 5)):
+        two.prefill(slot, PROMPT_IDS)
+        two.begin(slot, GREEDY, max_new_tokens=most)
 
-    assert (text, reason) == ("ababababababababab"[: 16 - len("say") - 2], "length")
-
-
-def test_a_row_as_long_as_the_context_can_be_written_whole() -> None:
-    assert written("x" * (16 - len("say") - 3), context_length=16) == ("x" * 10, "eos")
-
-
-@pytest.mark.parametrize("tokens", [32, 33, 100])
-def test_a_prompt_that_fills_the_context_leaves_nothing_to_write(model: TinyGPT, tokens: int) -> None:
-    assert decode(model, [10] * tokens, GREEDY, max_new_tokens=5) == Decoded([], "length")
+    assert {slot: len(ids) for slot, ids in step_to_the_end(two).items()} == {0: 2, 1: 5}
 
 
-@pytest.mark.parametrize("steps", [0, 1, 5])
-def test_it_stops_within_a_step_when_asked_and_keeps_what_it_has(model: TinyGPT, steps: int) -> None:
-    looks = iter([False] * steps + [True])
+@every_backend
+def test_an_interrupt_beforehand_cuts_one_call_short_and_loses_nothing(backend: Backend) -> None:
+    whole = decode(random_decoder(backend), PROMPT_IDS, GREEDY, max_new_tokens=12)
+    one = random_decoder(backend)
+    one.prefill(0, PROMPT_IDS)
+    one.begin(0, GREEDY, max_new_tokens=12)
 
-    decoded = decode(model, PROMPT_IDS, GREEDY, max_new_tokens=20, should_stop=lambda: next(looks))
+    one.interrupt()
+    (first,) = one.step(12)
 
-    assert decoded == Decoded(decode(model, PROMPT_IDS, GREEDY, max_new_tokens=20).ids[:steps], "cancelled")
+    assert first.ids == whole.ids[:1]
+    assert first.ids + step_to_the_end(one)[0] == whole.ids
 
 
-def test_the_penalty_looks_at_the_recent_window_of_the_output_only() -> None:
-    gpt, tokenizer = scripted_model("a", prompt="aaa", ends=False, context_length=32)
+@every_backend
+def test_the_penalty_looks_at_the_recent_window_of_the_output_only(backend: Backend) -> None:
+    model, tokenizer = scripted_model("a", prompt="aaa", ends=False, context_length=32)
     with torch.no_grad():
-        gpt.head.weight[tokenizer.encode("b")[0]] = gpt.head.weight[tokenizer.encode("a")[0]] * 0.9
+        model.head.weight[tokenizer.encode("b")[0]] = model.head.weight[tokenizer.encode("a")[0]] * 0.9
+    one = make_decoder(model, tokenizer, backend=backend)
 
-    def text(**parameters: float) -> str:
-        chosen = SamplingParameters(repetition_penalty=1.5, repetition_window=int(parameters["window"]))
-        return tokenizer.decode(decode(gpt, tokenizer.encode_prompt("aaa"), chosen, max_new_tokens=6).ids)
+    def six(window: int) -> str:
+        parameters = SamplingParameters(repetition_penalty=1.5, repetition_window=window)
+        return tokenizer.decode(decode(one, tokenizer.encode_prompt("aaa"), parameters, max_new_tokens=6).ids)
 
-    assert text(window=1) == "ababab"  # the prompt's a's don't count, nor does the output before the last token
-    assert text(window=2) == "abaaba"
+    assert six(window=1) == "ababab"  # the prompt's a's don't count, nor does the output before the last token
+    assert six(window=2) == "abaaba"
+
+
+@every_backend
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_decoders_agree_on_a_model_that_writes_eos_and_on_one_that_never_does(backend: Backend, ends: bool) -> None:
+    for seed in range(20):
+        parameters = SamplingParameters(temperature=1.0, seed=seed)
+        one, reference = (
+            decode(random_decoder(each, ends=ends), PROMPT_IDS, parameters, max_new_tokens=20)
+            for each in (backend, "torch")
+        )
+        assert (one.ids, one.ended) == (reference.ids, reference.ended)
+        assert one.logprobs == pytest.approx(reference.logprobs, abs=1e-3)
+
+
+def test_text_of_the_vocabulary_is_decoded() -> None:
+    ids = decode(random_decoder("torch"), PROMPT_IDS, GREEDY, max_new_tokens=20).ids
+
+    assert len(TOKENIZER.decode(ids)) == len(ids)

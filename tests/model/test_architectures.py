@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 
 from tinygpt.data.tokenizer import CharacterTokenizer
-from tinygpt.inference.decoder import decode
-from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinygpt.model.config import Architecture, ModelConfig
 from tinygpt.model.mamba import selective_scan
@@ -77,19 +75,6 @@ def test_wanted_features_are_those_of_all_positions_picked(architecture: Archite
     wanted = torch.tensor([39, 3, 3, 20])
 
     torch.testing.assert_close(gpt.features(ids, wanted=wanted), gpt.features(ids).flatten(0, 1)[wanted])
-
-
-@every_architecture
-def test_decoding_with_the_cache_gives_the_tokens_of_decoding_without(architecture: Architecture) -> None:
-    gpt, ids = model(architecture), random_ids(1, 20)[0].tolist()
-
-    cached, uncached = (
-        decode(gpt, ids, SamplingParameters(temperature=1.0, seed=3), max_new_tokens=30, use_cache=use_cache)
-        for use_cache in (True, False)
-    )
-
-    assert cached == uncached
-    assert cached.ids
 
 
 @every_architecture
