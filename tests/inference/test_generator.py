@@ -1,16 +1,20 @@
 """From a request to an answer: the model's, a training row's, or none."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from tests.conftest import wait_until
 from tests.scripted_model import scripted_model
-from tinygpt.contracts.errors import InvalidRequest
-from tinygpt.contracts.generation import GenerateRequest, GenerateResponse
+from tinygpt.contracts.errors import Draining, InvalidRequest
+from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, GenerateResponse
+from tinygpt.data.byte_pair import BytePairTokenizer
 from tinygpt.data.rows import Row
-from tinygpt.data.tokenizer import CharacterTokenizer
+from tinygpt.data.tokenizer import EOS, CharacterTokenizer, Tokenizer
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex
 from tinygpt.model.config import ModelConfig
@@ -20,9 +24,29 @@ PROMPT = "reverse the list nums"
 ROWS = [Row("reverse the list items", "items[::-1]"), Row("sum of nums", "sum(nums)")]
 
 
-def generator(answer: str, *, prompt: str = PROMPT, rows: list[Row] = ROWS, ends: bool = True) -> CodeGenerator:
+def generator(
+    answer: str, *, prompt: str = PROMPT, rows: list[Row] = ROWS, ends: bool = True, slots: int = 8
+) -> CodeGenerator:
     model, tokenizer = scripted_model(answer, prompt=prompt, ends=ends)
-    return CodeGenerator(model, tokenizer, RetrievalIndex(rows), model_id="r-1")
+    return CodeGenerator(model, tokenizer, RetrievalIndex(rows), model_id="r-1", slots=slots)
+
+
+def generator_that_writes(ids: list[int], tokenizer: Tokenizer) -> CodeGenerator:
+    """`scripted_model` for tokens that are no characters: the prompt "x", and then `ids`."""
+    characters = "".join(map(chr, range(0x4E00, 0x4E00 + len(ids))))
+    scripted, written_as = scripted_model(characters, prompt="x")
+    head = scripted.head.weight.detach()
+    model = TinyGPT(replace(scripted.config, vocab_size=tokenizer.vocab_size)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "token_embedding" not in name and "head" not in name:
+                parameter.copy_(scripted.get_parameter(name))
+        model.token_embedding.weight.zero_()
+        model.head.weight.zero_()
+        model.head.weight[EOS] = head[EOS]
+        for token, character in zip(ids, characters, strict=True):
+            model.head.weight[token] += head[written_as.encode(character)[0]]
+    return CodeGenerator(model, tokenizer, model_id="m")
 
 
 def answer_to(written: str, prompt: str = PROMPT, ends: bool = True, **request: Any) -> GenerateResponse:
@@ -35,14 +59,19 @@ def test_what_the_model_writes_is_the_answer() -> None:
 
     assert (answer.code, answer.source, answer.finish_reason) == ("nums[::-1]", "model", "eos")
     assert (answer.repaired, answer.similarity, answer.matched_prompt, answer.note) == (False, None, None, None)
-    assert answer.model_id == "r-1"
+    assert answer.model == "r-1"
+    assert answer.raw == "nums[::-1]"
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (len(PROMPT) + 2, len("nums[::-1]"))
-    assert answer.seconds > 0
+    assert answer.timings.queue >= 0
+    assert answer.timings.prefill > 0
+    assert answer.timings.decode > 0
+    assert answer.timings.first_token is not None
 
 
 def test_a_repair_of_the_models_text_is_marked() -> None:
     answer = answer_to("nums[::-1]", max_new_tokens=9)
 
+    assert answer.raw == "nums[::-1"
     assert (answer.code, answer.source, answer.repaired, answer.finish_reason) == (
         "nums[::-1]",
         "model",
@@ -71,6 +100,7 @@ def test_an_unusable_text_gives_the_nearest_training_rows_code_and_says_why(writ
     answer = answer_to(written, ends=ends)
 
     assert (answer.code, answer.source, answer.repaired) == ("items[::-1]", "retrieval", False)
+    assert answer.raw.startswith(written)
     assert answer.matched_prompt == "reverse the list items"
     assert answer.similarity is not None
     assert 70 <= answer.similarity < 100
@@ -101,7 +131,7 @@ def test_the_floor_decides_what_is_near_enough() -> None:
 
 
 def test_a_request_may_forbid_retrieval() -> None:
-    answer = answer_to("", retrieval=False)
+    answer = answer_to("", fallback="never")
 
     assert (answer.code, answer.source, answer.similarity) == ("", "none", None)
 
@@ -113,12 +143,6 @@ def test_without_training_rows_an_unusable_text_is_no_answer(index: RetrievalInd
     assert (
         CodeGenerator(model, tokenizer, index, model_id="m").generate(GenerateRequest(prompt=PROMPT)).source == "none"
     )
-
-
-def test_a_cancelled_request_gets_no_training_rows_code() -> None:
-    answer = generator("nums[::-1]").generate(GenerateRequest(prompt=PROMPT), should_stop=lambda: True)
-
-    assert (answer.code, answer.source, answer.finish_reason) == ("", "none", "cancelled")
 
 
 def test_a_prompt_of_ten_thousand_characters_is_refused_with_the_most_that_fits() -> None:
@@ -155,34 +179,37 @@ def test_a_control_token_typed_in_the_prompt_is_text() -> None:
     assert (answer.code, answer.finish_reason) == ("nums[::-1]", "eos")
 
 
-def test_every_parameter_of_the_request_reaches_the_decoder() -> None:
+def untrained_generator(**options: Any) -> CodeGenerator:
     torch.manual_seed(0)
     tokenizer = CharacterTokenizer.from_corpus([])
     model = TinyGPT(ModelConfig(vocab_size=tokenizer.vocab_size, context_length=64, layers=1, heads=1, width=16)).eval()
-    untrained = CodeGenerator(model, tokenizer, model_id="m")
+    return CodeGenerator(model, tokenizer, model_id="m", **options)
+
+
+def test_every_parameter_of_the_request_reaches_the_decoder() -> None:
+    untrained = untrained_generator()
 
     def text(**parameters: Any) -> str:
-        request = {"prompt": "x", "post_process": False, "retrieval": False, "max_new_tokens": 30, **parameters}
+        request = {"prompt": "x", "post_process": False, "fallback": "never", "max_new_tokens": 30, **parameters}
         return untrained.generate(GenerateRequest(**request)).code
 
     assert text(temperature=1.0, seed=1) == text(temperature=1.0, seed=1)
     assert text(temperature=1.0, seed=1) != text(temperature=1.0, seed=2)
     assert text(temperature=1.0, seed=1) != text()
     assert text(temperature=1.0, seed=1, top_p=1e-9) == text()
+    assert text(temperature=1.0, seed=1, top_k=1) == text()
+    assert text(temperature=1.0, seed=1, min_p=1.0) == text()
     assert text(repetition_penalty=2.0) != text()
     assert text(repetition_penalty=2.0, repetition_window=1) != text(repetition_penalty=2.0)
     assert len(text(max_new_tokens=3)) <= 3
 
 
 def test_several_threads_get_the_answers_that_one_would() -> None:
-    torch.manual_seed(0)
-    tokenizer = CharacterTokenizer.from_corpus([])
-    model = TinyGPT(ModelConfig(vocab_size=tokenizer.vocab_size, context_length=64, layers=1, heads=1, width=16)).eval()
-    untrained = CodeGenerator(model, tokenizer, model_id="m")
+    untrained = untrained_generator()
 
     def text(seed: int) -> str:
         request = GenerateRequest(
-            prompt="x" * (1 + seed), temperature=1.0, seed=seed, post_process=False, retrieval=False, max_new_tokens=20
+            prompt="x" * (1 + seed), temperature=1.0, seed=seed, post_process=False, fallback="never", max_new_tokens=20
         )
         return untrained.generate(request).code
 
@@ -191,3 +218,170 @@ def test_several_threads_get_the_answers_that_one_would() -> None:
         together = list(pool.map(text, range(16)))
 
     assert together == alone
+
+
+# -- n, stop strings, log probabilities
+
+
+def test_each_of_n_choices_is_what_its_own_seed_gives_and_usage_is_of_all() -> None:
+    untrained = untrained_generator()
+    request = GenerateRequest(prompt="x", temperature=1.0, seed=5, max_new_tokens=20, post_process=False)
+
+    answer = untrained.generate(request.model_copy(update={"n": 3}))
+
+    alone = [untrained.generate(request.model_copy(update={"seed": 5 + i})) for i in range(3)]
+    assert answer.choices is not None
+    assert [choice.raw for choice in answer.choices] == [one.raw for one in alone]
+    assert answer.raw == answer.choices[0].raw
+    assert alone[0].choices is None
+    assert answer.usage.completion_tokens == sum(one.usage.completion_tokens for one in alone)
+    assert answer.usage.prompt_tokens == alone[0].usage.prompt_tokens
+
+
+def test_without_a_seed_every_choice_is_another() -> None:
+    request = GenerateRequest(prompt="x", temperature=1.0, n=4, max_new_tokens=20, post_process=False, fallback="never")
+
+    choices = untrained_generator().generate(request).choices
+
+    assert choices is not None
+    assert len({choice.raw for choice in choices}) == 4
+
+
+def test_the_largest_seed_has_a_next_one() -> None:
+    request = GenerateRequest(prompt="x", temperature=1.0, seed=2**63 - 1, n=2, max_new_tokens=5)
+
+    assert len(untrained_generator().generate(request).choices or []) == 2
+
+
+def test_the_answer_ends_before_a_stop_string() -> None:
+    answer = answer_to("nums[::-1]", stop=["::", "-"], post_process=False)
+
+    assert (answer.code, answer.raw, answer.finish_reason) == ("nums[", "nums[", "stop")
+    assert answer.usage.completion_tokens == len("nums[::")
+
+
+def test_log_probabilities_are_those_of_the_tokens_of_raw_with_the_likeliest_at_each_place() -> None:
+    answer = answer_to("nums[::-1]", stop=["::"], logprobs=2, post_process=False)
+
+    assert answer.logprobs is not None
+    assert [token.token for token in answer.logprobs] == list("nums[")
+    for token in answer.logprobs:
+        first, second = token.top
+        assert (first.token, first.id, first.logprob) == (token.token, token.id, token.logprob)
+        assert second.logprob < first.logprob <= 0
+    assert answer_to("nums", logprobs=0).logprobs is not None
+    assert answer_to("nums").logprobs is None
+
+
+# -- in an event loop
+
+
+async def parts_of(generator: CodeGenerator, request: GenerateRequest) -> tuple[list[GenerateDelta], GenerateResponse]:
+    *deltas, answer = [part async for part in generator.stream(request)]
+    assert isinstance(answer, GenerateResponse)
+    return [delta for delta in deltas if isinstance(delta, GenerateDelta)], answer
+
+
+def without_times(answer: GenerateResponse) -> dict[str, Any]:
+    return answer.model_dump(exclude={"timings"})
+
+
+@pytest.mark.parametrize("written", ["nums[::-1]", "nums[::-1", "", "))) no python"])
+def test_answers_in_an_event_loop_are_those_outside(written: str) -> None:
+    one, request = generator(written), GenerateRequest(prompt=PROMPT, logprobs=1)
+
+    async def ask() -> list[GenerateResponse]:
+        return await asyncio.gather(*(one.answer(request) for _ in range(20)))
+
+    expected = without_times(one.generate(request))
+    assert [without_times(answer) for answer in asyncio.run(ask())] == [expected] * 20
+
+
+def test_a_stream_tells_the_models_text_piece_by_piece_then_the_answer() -> None:
+    request = GenerateRequest(prompt=PROMPT, logprobs=0, stop=["-1"])
+
+    deltas, answer = asyncio.run(parts_of(generator("nums[::-1]"), request))
+
+    assert "".join(delta.text for delta in deltas) == answer.raw == "nums[::"
+    assert [token for delta in deltas for token in delta.logprobs or []] == answer.logprobs
+    assert (answer.code, answer.source, answer.finish_reason) == ("nums[::]", "model", "stop")
+
+
+def test_the_pieces_of_several_choices_are_told_apart() -> None:
+    untrained = untrained_generator()
+    request = GenerateRequest(prompt="x", temperature=1.0, seed=5, n=3, max_new_tokens=20, post_process=False)
+
+    deltas, answer = asyncio.run(parts_of(untrained, request))
+
+    assert answer.choices is not None
+    for index, choice in enumerate(answer.choices):
+        assert "".join(delta.text for delta in deltas if delta.index == index) == choice.raw
+
+
+def test_a_piece_is_never_half_a_character() -> None:
+    tokenizer = BytePairTokenizer.from_corpus([])
+    ids = tokenizer.encode("a🎉é")
+    one = generator_that_writes(ids, tokenizer)
+
+    deltas, answer = asyncio.run(parts_of(one, GenerateRequest(prompt="x", post_process=False)))
+
+    assert answer.raw == "a🎉é"
+    assert [character for delta in deltas for character in delta.text] == ["a", "🎉", "é"]
+
+
+def test_an_answer_cut_within_a_character_ends_before_it() -> None:
+    tokenizer = BytePairTokenizer.from_corpus([])
+    one = generator_that_writes(tokenizer.encode("a🎉é"), tokenizer)
+
+    deltas, answer = asyncio.run(parts_of(one, GenerateRequest(prompt="x", max_new_tokens=4, post_process=False)))
+
+    assert "".join(delta.text for delta in deltas) == answer.raw == "a"
+    assert (answer.finish_reason, answer.usage.completion_tokens) == ("length", 4)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_wrong_is_raised_before_anything_is_given(stream: bool) -> None:
+    one = generator("nums")
+    request = GenerateRequest(prompt="x" * 126)
+
+    with pytest.raises(InvalidRequest, match="126 characters"):
+        asyncio.run(parts_of(one, request) if stream else one.answer(request))
+    one.close()
+    with pytest.raises(Draining):
+        asyncio.run(parts_of(one, GenerateRequest(prompt="x")) if stream else one.answer(GenerateRequest(prompt="x")))
+
+
+def test_a_task_that_is_cancelled_and_a_stream_that_is_closed_free_their_slots() -> None:
+    endless = generator("0123456789", ends=False, slots=1)
+    request = GenerateRequest(prompt=PROMPT)
+
+    async def ask() -> None:
+        tasks = [asyncio.create_task(endless.answer(request)) for _ in range(5)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        stream = endless.stream(request)
+        await anext(stream)
+        await stream.aclose()
+
+    asyncio.run(ask())
+    wait_until(lambda: endless.engine.running == endless.engine.waiting == 0, "the slots are free")
+
+
+# -- beam search
+
+
+def test_beam_search_finds_at_least_what_greedy_decoding_does_and_goes_the_same_way_afterwards() -> None:
+    answer = generator("nums[::-1]").search(GenerateRequest(prompt=PROMPT), beams=3)
+
+    assert (answer.code, answer.raw, answer.source, answer.finish_reason) == (
+        "nums[::-1]",
+        "nums[::-1]",
+        "model",
+        "eos",
+    )
+    assert generator("").search(GenerateRequest(prompt=PROMPT, max_new_tokens=4), beams=1).source == "retrieval"
+    with pytest.raises(InvalidRequest, match="126 characters"):
+        generator("nums").search(GenerateRequest(prompt="x" * 126), beams=2)
