@@ -33,7 +33,7 @@ class Gateway:
     started_at: float = field(default_factory=time.monotonic)
 
 
-def _gateway(request: Request) -> Gateway:
+async def _gateway(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway
     return gateway
 
@@ -44,7 +44,7 @@ GatewayDep = Annotated[Gateway, Depends(_gateway)]
 def requires(scope: Scope) -> params.Depends:
     """A dependency that lets a request through if its key has `scope`."""
 
-    def check(
+    async def check(
         request: Request,
         gateway: GatewayDep,
         authorization: Annotated[str | None, Header(description="`Bearer <key>`, where keys are set.")] = None,

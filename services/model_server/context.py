@@ -63,16 +63,17 @@ class ModelServer:
         )
 
 
-def _server(request: Request) -> ModelServer:
+async def _server(request: Request) -> ModelServer:
     server: ModelServer = request.app.state.server
     return server
 
 
-def _seconds(
+async def _seconds(
     x_deadline_seconds: Annotated[float, Header(gt=0, description="Seconds left to answer in.")] = 60.0,
 ) -> float:
     return min(x_deadline_seconds, _LONGEST_SECONDS)
 
 
+# Coroutines, though they wait for nothing: FastAPI calls a plain function in a thread.
 ServerDep = Annotated[ModelServer, Depends(_server)]
 Seconds = Annotated[float, Depends(_seconds)]

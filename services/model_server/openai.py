@@ -1,6 +1,5 @@
 """From the project's answers to OpenAI's: whole ones, and the chunks of a stream."""
 
-import secrets
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -27,6 +26,7 @@ from tinygpt.contracts.openai import (
     OpenAIFinishReason,
     OpenAIUsage,
 )
+from tinygpt.runtime.web import random_id
 
 _FINISH_REASONS: dict[FinishReason, OpenAIFinishReason] = {
     "eos": "stop",
@@ -43,7 +43,7 @@ class AnswerFormat(ABC):
 
     def __init__(self, model: LoadedModel) -> None:
         self.origin: dict[str, Any] = {
-            "id": f"{self.id_prefix}-{secrets.token_hex(12)}",
+            "id": f"{self.id_prefix}-{random_id()}",
             "created": int(time.time()),
             "model": model.model_id,
             "system_fingerprint": f"fp_{model.sha256[:12]}",

@@ -1,7 +1,6 @@
 """`POST /generate`: whole, or as server-sent events while the model writes."""
 
 import contextlib
-import secrets
 from collections.abc import AsyncGenerator
 
 from fastapi import APIRouter, Request, Response
@@ -9,14 +8,14 @@ from fastapi import APIRouter, Request, Response
 from services.model_server.context import ModelServer, Seconds, ServerDep
 from tinygpt.contracts.generation import GenerateRequest, GenerateResponse
 from tinygpt.runtime.sse import EventStream, sse_event
-from tinygpt.runtime.web import json_response, while_connected
+from tinygpt.runtime.web import json_response, random_id, while_connected
 
 router = APIRouter(tags=["generate"])
 
 
 @router.post("/generate", summary="Turn a prompt into Python code", response_model=GenerateResponse)
 async def generate(body: GenerateRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
-    answer_id = f"gen-{secrets.token_hex(12)}"
+    answer_id = f"gen-{random_id()}"
     if body.stream:
         return EventStream(_events(server, body, answer_id), seconds=seconds)
     async with while_connected(request.receive, seconds):
