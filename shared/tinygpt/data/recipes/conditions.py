@@ -485,6 +485,7 @@ FAMILIES = (
             "given <n>, print <msg> if it is <op> <k>, else print <msg2>",
             "print <msg> or <msg2>: <msg> if <n> is <op> <k>",
             "if else statement: <n> <op> <k> prints <msg>, else prints <msg2>",
+            "<n> is <op> <k>? print <msg>, else print <msg2>",
         ),
         pools={"op": COMPARISON},
         code='if $n $op $k:\n    print("$msg")\nelse:\n    print("$msg2")',
@@ -501,6 +502,8 @@ FAMILIES = (
             "make sure (that|) <n> is <k> <bound>",
             "test that <n> is <k> <bound>",
             "look if <n> is <k> <bound>",
+            "[check] [if] <n> has a value of <k> <bound>",
+            "return true if <n> is <k> <bound>",
         ),
         say=(
             "is <n> <k> <bound>",
@@ -512,6 +515,7 @@ FAMILIES = (
             "condition that <n> is <k> <bound>",
             "is the value of <n> <k> <bound>",
             "<n> <k> <bound> or not",
+            "test for <n> being <k> <bound>",
         ),
         pools={
             "bound": choice(
@@ -536,6 +540,7 @@ FAMILIES = (
             "make sure (that|) <n> is <sign>",
             "test <n> for being <sign>",
             "[check] [if] the value of <n> is <sign>",
+            "find out if the number $n is <sign>",
         ),
         say=(
             "is <n> <sign>",
@@ -547,6 +552,8 @@ FAMILIES = (
             "<n> <sign> or not",
             "is the value of <n> <sign>",
             "whether <n> is <sign>",
+            "is $n a <sign> number or not",
+            "<sign> (check|test) for <n>",
         ),
         pools={"sign": choice({"> 0": ("positive",), "< 0": ("negative",)})},
         fn="test_sign",
@@ -564,6 +571,8 @@ FAMILIES = (
             "[check] [if] <n> is out of (the|) range <k> to <k2>",
             "know if <n> is not between <k> and <k2>",
             "test that <n> is outside <k> to <k2>",
+            "return true if <n> is outside <k> to <k2>",
+            "make sure (that|) <n> is not between <k> and <k2>",
         ),
         say=(
             "is <n> outside (of|) <k> to <k2>",
@@ -575,6 +584,7 @@ FAMILIES = (
             "true if <n> is outside <k> to <k2>",
             "given <n>, is it outside <k> to <k2>",
             "<n> not between <k> and <k2>",
+            "does <n> lie outside <k> to <k2>",
         ),
         fn="is_outside",
         code="$n < $k or $n > $k2",
@@ -592,6 +602,8 @@ FAMILIES = (
             "return the <extreme> number of $n, $n2 and $n3",
             "pick the <extreme> out of $n, $n2 and $n3",
             "take the <extreme> one of $n, $n2 and $n3",
+            "work out the <extreme> of three variables $n, $n2, $n3",
+            "look for the <extreme> of the numbers $n, $n2 and $n3",
         ),
         say=(
             "<extreme> of $n, $n2 and $n3",
@@ -602,6 +614,8 @@ FAMILIES = (
             "i (want|need) the <extreme> of $n, $n2 and $n3",
             "given $n, $n2 and $n3, [get] the <extreme>",
             "<extreme> number out of $n, $n2, $n3",
+            "three numbers $n, $n2, $n3, which is the <extreme>",
+            "<extreme> of $n $n2 $n3",
         ),
         pools={
             "extreme": choice(
@@ -628,6 +642,8 @@ FAMILIES = (
             "use if and elif to grade <n>: A from $k, B from $k2, else C",
             "give A for $k up, B for $k2 up and C otherwise, depending on <n>",
             "decide the grade of <n>: $k is A, $k2 is B, below is C",
+            "find the letter grade for <n> if A starts at $k and B at $k2, else C",
+            "say A when <n> is $k or more, B when $k2 or more, otherwise C",
         ),
         say=(
             "function that gives A from $k, B from $k2, else C",
@@ -638,6 +654,8 @@ FAMILIES = (
             "letter grade function with A from $k, B from $k2, C below",
             "def grade with A at $k and B at $k2, C for the rest",
             "how do i write a grade function, A for $k up, B for $k2 up, C otherwise",
+            "function that turns a score into a grade, A from $k, B from $k2, else C",
+            "if score is $k or more A, if $k2 or more B, else C, as a function",
         ),
         fn="grade",
         code=(
@@ -657,6 +675,7 @@ FAMILIES = (
             "return Fizz if <n> is divisible by 3, Buzz if by 5, FizzBuzz if by both",
             'return "Fizz", "Buzz", "FizzBuzz" or the number as text for <n>',
             "say fizz, buzz or fizzbuzz for a number <n>",
+            "check one number <n> for fizz, buzz or fizzbuzz",
         ),
         say=(
             "fizzbuzz function",
@@ -669,6 +688,7 @@ FAMILIES = (
             "how do i write (a|the|) fizzbuzz function",
             "function that does fizzbuzz for one number",
             "fizzbuzz for one number",
+            "function that returns fizz, buzz or fizzbuzz for a number",
         ),
         fn="fizzbuzz",
         code=(
