@@ -406,4 +406,116 @@ FAMILIES = (
         code="isinstance($n, $cls)",
         check="class $cls:\n    pass\n" + gives(("$n = $cls()", "True"), ("$n = 5", "False")),
     ),
+    Family(
+        name="classes.area",
+        do=(
+            "[make] a class $cls with $attr and $attr2 and a method area that multiplies them",
+            "write a class $cls with $attr, $attr2 and an area method",
+            "define a class $cls with $attr and $attr2, area returns $attr times $attr2",
+            "[make] a $cls class that can compute its area from $attr and $attr2",
+            "write a class [called] $cls with the sides $attr and $attr2 and a method for the area",
+            "[make] a class $cls that stores $attr and $attr2 and knows its area",
+            "code a class $cls, init takes $attr and $attr2, area gives their product",
+            "[make] a class $cls where area multiplies $attr by $attr2",
+            "set up a class $cls with $attr and $attr2 and the method area",
+            "write a rectangle class [called] $cls with $attr, $attr2 and area",
+            "[make] a class $cls with an area method that returns $attr * $attr2",
+        ),
+        say=(
+            "class $cls with $attr and $attr2 and an area method",
+            "class $cls with area, the product of $attr and $attr2",
+            "class $cls with an area method using $attr and $attr2",
+            "$cls class that has $attr, $attr2 and area",
+            "rectangle class $cls with the sides $attr and $attr2 and area",
+            "class [called] $cls, $attr times $attr2 is its area",
+            "class $cls that computes its area from $attr and $attr2",
+            "i need a class $cls with $attr and $attr2 which can tell its area",
+            "$cls with $attr and $attr2 as a class, with an area method",
+        ),
+        code=(
+            "class $cls:\n"
+            "    def __init__(self, $attr, $attr2):\n"
+            "        self.$attr = $attr\n"
+            "        self.$attr2 = $attr2\n"
+            "\n"
+            "    def area(self):\n"
+            "        return self.$attr * self.$attr2"
+        ),
+        check=calls("$cls(3, 4).area() == 12", "($cls(3, 4).$attr, $cls(3, 4).$attr2) == (3, 4)"),
+    ),
+    Family(
+        name="classes.stack",
+        do=(
+            "[make] a stack class [called] $cls with push and pop",
+            "write a class $cls with push and pop",
+            "define a stack class $cls",
+            "build a stack as a class [called] $cls",
+            "[make] a class $cls that works like a stack",
+            "implement a stack in a class [called] $cls",
+            "code a stack $cls with the methods push and pop",
+            "[make] a class $cls where push adds an item and pop takes the last one off",
+            "use a list to [make] a stack class $cls",
+            "write a class for a stack, its name is $cls",
+            "[make] a last in first out class $cls with push and pop",
+        ),
+        say=(
+            "stack class $cls",
+            "stack class [called] $cls with push and pop methods",
+            "class $cls with the methods push and pop",
+            "class $cls that is a stack",
+            "$cls class for a stack, push and pop",
+            "a stack [called] $cls as a class",
+            "i need a stack class, call it $cls",
+            "class $cls with push and pop on a list",
+            "stack data structure as a class $cls",
+        ),
+        code=(
+            "class $cls:\n"
+            "    def __init__(self):\n"
+            "        self.items = []\n"
+            "\n"
+            "    def push(self, item):\n"
+            "        self.items.append(item)\n"
+            "\n"
+            "    def pop(self):\n"
+            "        return self.items.pop()"
+        ),
+        check="exec(code, globals())\ns = $cls()\ns.push(5)\ns.push(6)\nassert (s.pop(), s.pop()) == (6, 5)",
+    ),
+    Family(
+        name="classes.attribute_and_method",
+        do=(
+            "[make] a class $cls with (a|an|the attribute) $attr and a method $fn that returns <w>",
+            "write a class $cls with (a|an) $attr and a $fn method returning <w>",
+            "define a class $cls with $attr, its method $fn returns <w>",
+            "[make] a $cls class with (a|an) $attr whose method $fn gives <w>",
+            "[make] a class [called] $cls that has (a|an) $attr and $fn returning <w>",
+            "code a class $cls, init takes $attr and $fn returns <w>",
+            "write a class for (a|an) $cls with (a|an) $attr which can $fn and then returns <w>",
+            "[make] a class $cls that stores its $attr and has a method $fn that gives back <w>",
+            "set up a class $cls with $attr in the constructor and a method $fn returning <w>",
+            "[make] a class $cls with (a|an) $attr that returns <w> when you call $fn",
+        ),
+        say=(
+            "class $cls with (a|an) $attr and a method $fn that returns <w>",
+            "class $cls with $attr, method $fn returns <w>",
+            "$cls class with (a|an) $attr and a $fn method returning <w>",
+            "class $cls that has (a|an) $attr, and $fn gives <w>",
+            "i need a class $cls with (a|an) $attr, its method $fn should return <w>",
+            "class [called] $cls with attribute $attr and method $fn returning <w>",
+            "every $cls has (a|an) $attr and a method $fn that returns <w>, class",
+            "class $cls: $attr is an attribute, $fn returns <w>",
+            "$cls with (a|an) $attr and the method $fn returning <w>, as a class",
+            "class $cls, constructor with $attr, method $fn with return <w>",
+        ),
+        code=(
+            "class $cls:\n"
+            "    def __init__(self, $attr):\n"
+            "        self.$attr = $attr\n"
+            "\n"
+            "    def $fn(self):\n"
+            '        return "$w"'
+        ),
+        check=calls('$cls(5).$fn() == "$w"', "$cls(5).$attr == 5"),
+    ),
 )

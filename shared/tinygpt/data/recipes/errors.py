@@ -340,4 +340,67 @@ FAMILIES = (
         code="try:\n    $nums.remove($k)\nexcept ValueError:\n    pass",
         check=leaves(("$nums = [0, $k, 200]", "$nums == [0, 200]"), ("$nums = [0]", "$nums == [0]")),
     ),
+    Family(
+        name="errors.missing_file",
+        do=(
+            "read <txt> into $s, or an empty string if the file is missing",
+            "read <txt> into $s and use an empty string when there is no such file",
+            "try to read <txt> into $s and catch FileNotFoundError with an empty string",
+            "open <txt> and read it into $s without crashing if it does not exist",
+            "load <txt> as $s, empty if the file is not found",
+            "read the file $txt into $s, set $s to an empty string on FileNotFoundError",
+            "get the text of <txt> as $s, with an empty string if it does not exist",
+            "handle FileNotFoundError when reading <txt> into $s",
+            "catch the error when <txt> is missing while reading it into $s",
+            "make $s the text of <txt>, or empty when the file is missing",
+            "use try and except FileNotFoundError to read <txt> into $s",
+        ),
+        say=(
+            "my program crashes when <txt> is missing, read it into $s or make $s empty",
+            "text of <txt> in $s, empty string if the file does not exist",
+            "$s = text of <txt>, except FileNotFoundError empty string",
+            "try except for reading <txt> into $s, empty if missing",
+            "contents of <txt> in $s, or an empty string when the file is not there",
+            "i get a FileNotFoundError for <txt>, read it into $s or use an empty string",
+            "$s with the text of <txt>, no crash if the file is missing",
+            "<txt> may not exist, read it into $s or leave $s empty",
+            "safe reading of <txt> into $s, empty string if there is no file",
+        ),
+        code='try:\n    with open("$txt") as file:\n        $s = file.read()\nexcept FileNotFoundError:\n    $s = ""',
+        check=leaves(("", '$s == ""'), ('open("$txt", "w").write("hi")', '$s == "hi"')),
+    ),
+    Family(
+        name="errors.print_division",
+        do=(
+            "print $n / $n2, or <msg> if $n2 is zero",
+            "print $n divided by $n2 and <msg> on division by zero",
+            "try to print $n divided by $n2, print <msg> on ZeroDivisionError",
+            "divide $n by $n2 and print it, but print <msg> when dividing by zero",
+            "print the result of $n over $n2 and catch ZeroDivisionError by printing <msg>",
+            "show $n / $n2 and print <msg> if it divides by zero",
+            "use try and except to print $n / $n2 or <msg> for division by zero",
+            "print <msg> instead of crashing when $n / $n2 divides by zero, else print the result",
+            "print $n divided by $n2 without a crash, <msg> if $n2 is 0",
+            "catch the ZeroDivisionError of $n / $n2, print the result or <msg>",
+            "print what $n divided by $n2 is, with <msg> for a zero division",
+        ),
+        say=(
+            "$n / $n2 printed, or <msg> if that divides by zero",
+            "try to print $n / $n2 except ZeroDivisionError print <msg>",
+            "$n divided by $n2 printed, <msg> on ZeroDivisionError",
+            "my program crashes when $n2 is zero, print $n / $n2 or <msg>",
+            "try except: print $n / $n2, on zero division print <msg>",
+            "print of $n over $n2 that prints <msg> on division by zero",
+            "if $n / $n2 divides by zero print <msg>, else print the result, use try",
+            "$n by $n2 divided and printed with try, <msg> when $n2 is 0",
+            "i get a ZeroDivisionError, print $n / $n2 or else <msg>",
+        ),
+        code='try:\n    print($n / $n2)\nexcept ZeroDivisionError:\n    print("$msg")',
+        check="import contextlib, io\n"
+        "for $n, $n2, expected in ((6, 3, '2.0'), (1, 4, '0.25'), (5, 0, \"$msg\")):\n"
+        "    out = io.StringIO()\n"
+        "    with contextlib.redirect_stdout(out):\n"
+        "        exec(code, globals())\n"
+        "    assert out.getvalue().strip() == expected",
+    ),
 )
