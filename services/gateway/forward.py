@@ -19,7 +19,8 @@ async def forward(gateway: Gateway, request: Request, *, stream: bool = False) -
 
     `TINYGPT_REQUEST_TIMEOUT` bounds it all: waiting for a place, asking, asking again, streaming.
     """
-    question = Question(quote(request.url.path), await request.body() if request.method == "POST" else None)
+    body = await request.body() if request.method == "POST" else None
+    question = Question(quote(request.url.path), body, stream)
     seconds = gateway.settings.request_timeout
     deadline = asyncio.get_running_loop().time() + seconds
     if stream:

@@ -29,7 +29,6 @@ _FAILURES_BEFORE_REST = 3
 _REST_SECONDS = 5.0
 _ATTEMPTS = 4
 _PROBE_SECONDS = 1.0
-_CONTENT_TYPES = ("application/json", "text/event-stream")
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,8 @@ class Question:
 
     path: str
     body: bytes | None = None
+    stream: bool = False
+    """Whether the answer is a stream of events."""
 
     @property
     def method(self) -> str:
@@ -147,7 +148,7 @@ class ModelServers:
         try:
             with _transport_errors(upstream):
                 response = await self._client.send(request, stream=True)
-                error = await _error_of(response)
+                error = await _error_of(response, question)
             if isinstance(error, Unavailable):
                 upstream.failed()
             else:
@@ -188,10 +189,10 @@ def _transport_errors(upstream: Upstream) -> Iterator[None]:
         raise UpstreamUnavailable("No model server can be reached: try again shortly.", retry_after=2) from error
 
 
-async def _error_of(response: httpx.Response) -> TinyGPTError | None:
+async def _error_of(response: httpx.Response, question: Question) -> TinyGPTError | None:
     """None where an answer begins; else the error in its place. What sends neither is no model server."""
     content_type = response.headers.get("Content-Type", "")
-    if response.is_success and content_type.startswith(_CONTENT_TYPES):
+    if response.is_success and content_type.startswith("text/event-stream" if question.stream else "application/json"):
         return None
     retry_after = response.headers.get("Retry-After", "")
     try:

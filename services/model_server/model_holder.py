@@ -12,6 +12,7 @@ import structlog
 from services.model_server.metrics import DecodingMetrics
 from services.model_server.settings import ModelServerSettings
 from tinygpt.contracts.errors import ModelLoading, NoModel, TinyGPTError
+from tinygpt.contracts.generation import GenerateRequest
 from tinygpt.contracts.models import BEST_CHECKPOINT, TRAINING_ROWS, LoadedModel
 from tinygpt.data.rows import read_rows
 from tinygpt.inference.generator import CodeGenerator
@@ -22,6 +23,8 @@ from tinygpt.runtime.volume import Volume
 log = structlog.get_logger()
 
 _RETRY_AFTER_SECONDS = 2.0
+_WARMING = GenerateRequest(prompt="x", max_new_tokens=2, n=2, temperature=1.0, logprobs=1, fallback="never")
+"""A model's first request, and nobody's: what is compiled on first use is there before a client waits for it."""
 
 
 @dataclass(eq=False)
@@ -162,6 +165,7 @@ class ModelHolder:
         folder = self._volume.run(run_id)
         checkpoint = load_checkpoint(folder / BEST_CHECKPOINT, sha256=sha256)
         rows = read_rows(folder / TRAINING_ROWS)
+        warm = threading.Event()
         generator = CodeGenerator(
             checkpoint.model,
             checkpoint.tokenizer,
@@ -173,8 +177,10 @@ class ModelHolder:
             backend=self._settings.model_server_decoder,
             weights=self._settings.model_server_weights,
             threads=self._settings.model_server_decode_threads or os.cpu_count() or 1,
-            on_end=self._metrics.decoded,
+            on_end=lambda sequence: self._metrics.decoded(sequence) if warm.is_set() else None,
         )
+        generator.generate(_WARMING)
+        warm.set()
         info = LoadedModel(
             model_id=run_id,
             sha256=sha256,

@@ -57,15 +57,15 @@ class EventStream(StreamingResponse):
             await self._send(send, sse_event(error_body(own_error(error)).model_dump_json(), "error"))
         finally:
             keeping_alive.cancel()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send(send, b"", more=False)
 
     async def _keep_alive(self, send: Send) -> None:
         while True:
             await asyncio.sleep(KEEP_ALIVE_SECONDS)
             await self._send(send, KEEP_ALIVE)
 
-    async def _send(self, send: Send, chunk: bytes) -> None:
+    async def _send(self, send: Send, chunk: bytes, *, more: bool = True) -> None:
         if not self._started:
             self._started = True
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": chunk, "more_body": more})
