@@ -7,7 +7,7 @@ from tinygpt.inference.decoder import Backend, Decoder, make_decoder
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
 
-BACKENDS: tuple[Backend, ...] = ("torch",)
+BACKENDS: tuple[Backend, ...] = ("torch", "compiled")
 TOKENIZER = CharacterTokenizer.from_corpus([])
 CONFIG = ModelConfig(
     vocab_size=TOKENIZER.vocab_size, context_length=32, layers=2, heads=2, width=16, dropout=0.0, tie_weights=False

@@ -79,6 +79,19 @@ def test_the_likeliest_tokens_come_with_their_log_probabilities(backend: Backend
 
 
 @every_backend
+def test_each_slot_gets_as_many_of_the_likeliest_tokens_as_it_asked_for(backend: Backend) -> None:
+    three = random_decoder(backend, slots=3)
+    for slot, count in enumerate([2, 0, 20]):
+        three.prefill(slot, PROMPT_IDS)
+        three.begin(slot, GREEDY, max_new_tokens=5, top_logprobs=count)
+
+    tops = {part.slot: part.top for part in three.step()}
+
+    assert {slot: [len(top) for top in of_slot] for slot, of_slot in tops.items()} == {0: [2], 1: [], 2: [20]}
+    assert tops[0][0] == tops[2][0][:2]
+
+
+@every_backend
 @pytest.mark.parametrize("parameters", [GREEDY, EVERYTHING], ids=["greedy", "everything"])
 @pytest.mark.parametrize("cuts", [[1], [2, 3], [1, 2, 3, 4], [4]], ids=str)
 def test_a_prompt_read_in_chunks_is_continued_as_one_read_at_once(

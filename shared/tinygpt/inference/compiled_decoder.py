@@ -88,7 +88,7 @@ class CompiledDecoder:
         writing = np.array(sorted(self._writing), np.int32)
         if not len(writing):
             return []
-        output = _Output(len(writing), steps, int(self._slots["top_logprobs"][writing].max()))
+        output = _Output(steps, self._slots["top_logprobs"][writing].tolist())
         shares = np.array_split(np.arange(len(writing)), min(len(self._rows), len(writing)))
         own, *others = [(self._rows[i], share[0], share[-1] + 1) for i, share in enumerate(shares)]
 
@@ -131,9 +131,11 @@ class CompiledDecoder:
 
 
 class _Output:
-    """What the kernels write of S slots in up to `steps` tokens."""
+    """What the kernels write of S slots in up to `steps` tokens; `tops` says how many of the likeliest each slot wants."""
 
-    def __init__(self, slots: int, steps: int, top: int) -> None:
+    def __init__(self, steps: int, tops: list[int]) -> None:
+        slots, top = len(tops), max(tops)
+        self._tops = tops
         self.ids = np.empty((slots, steps), np.int32)
         self.logprobs = np.empty((slots, steps), np.float32)
         self.top_ids = np.empty((slots, steps, top), np.int32)
@@ -154,9 +156,10 @@ class _Output:
         ]
 
     def _top(self, i: int) -> list[Top]:
-        if not self.top_ids.shape[2]:
+        wanted = self._tops[i]
+        if not wanted:
             return []
-        both = zip(self.top_ids[i].tolist(), self.top_logprobs[i].tolist(), strict=True)
+        both = zip(self.top_ids[i, :, :wanted].tolist(), self.top_logprobs[i, :, :wanted].tolist(), strict=True)
         return [tuple(zip(*one, strict=True)) for one in both][: self.counts[i]]
 
 

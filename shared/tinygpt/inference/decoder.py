@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal, Protocol
+
+import structlog
 
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.transformer import TinyGPT
+
+log = structlog.get_logger()
 
 Ended = Literal["eos", "length"]
 Backend = Literal["auto", "torch", "compiled"]
@@ -98,9 +103,30 @@ def make_decoder(
 ) -> Decoder:
     """A decoder of `model` with so many slots.
 
-    `auto` compiles a transformer on the CPU, and leaves everything else to PyTorch. `weights` and `threads` are of the
-    compiled one: PyTorch has its own.
+    `auto` is the compiled one where it can be had: for a transformer on the CPU, with numba; else PyTorch's, of which
+    a line in the log tells. `weights` and `threads` are the compiled one's: PyTorch has its own.
+
+    Raises `ValueError` where `compiled` is asked for and can't be had.
     """
+    if backend != "torch":
+        obstacle = _why_not_compiled(model)
+        if obstacle is None:
+            from tinygpt.inference.compiled_decoder import CompiledDecoder
+
+            return CompiledDecoder(model, tokenizer, slots=slots, weights=weights, threads=threads)
+        if backend == "compiled":
+            raise ValueError(f"the compiled decoder can't be had: {obstacle}")
+        log.info("PyTorch decodes, not compiled kernels", reason=obstacle)
     from tinygpt.inference.torch_decoder import TorchDecoder
 
     return TorchDecoder(model, slots=slots)
+
+
+def _why_not_compiled(model: TinyGPT) -> str | None:
+    if model.config.architecture != "transformer":
+        return f"it decodes transformers, and this is of the architecture {model.config.architecture}"
+    if model.device.type != "cpu":
+        return f"it computes on the CPU, and this model is on {model.device}"
+    if find_spec("numba") is None:
+        return "numba is not installed"
+    return None
