@@ -131,7 +131,7 @@ class CompiledDecoder:
 
 
 class _Output:
-    """What the kernels write of S slots in up to `steps` tokens; `tops` says how many of the likeliest each slot wants."""
+    """What the kernels write of S slots in up to `steps` tokens; `tops` is how many of the likeliest each one wants."""
 
     def __init__(self, steps: int, tops: list[int]) -> None:
         slots, top = len(tops), max(tops)
