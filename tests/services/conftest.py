@@ -17,10 +17,12 @@ from fastapi import FastAPI
 from services.gateway.settings import GatewaySettings
 from services.model_server.settings import ModelServerSettings
 from tests.conftest import free_port, wait_until
+from tests.scripted_model import scripted_model
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS, FileEntry, Manifest
-from tinygpt.data.rows import Row
+from tinygpt.contracts.runs import RunMetrics
+from tinygpt.data.rows import Row, write_rows
 from tinygpt.durable import sha256_of
-from tinygpt.model.checkpoint import load_checkpoint
+from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.runtime.logging import configure_logging
 from tinygpt.runtime.settings import ENV_PREFIX
@@ -86,19 +88,51 @@ def store_model(volume: Volume) -> StoreModel:
             threads=1,
         )
         result = train(config, ROWS, folder=folder)
-        names = (BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS)
-        manifest = Manifest(
-            run_id=run_id,
-            dataset_id="d-1",
-            created_at=time.time(),
-            files={n: FileEntry(sha256=sha256_of(folder / n), size_bytes=(folder / n).stat().st_size) for n in names},
-            metrics=result.metrics,
-            hyperparameters=asdict(load_checkpoint(result.best).model.config),
-        )
-        volume.write_manifest(manifest)
+        assert result.metrics is not None
+        write_manifest(volume, run_id, result.metrics)
         return run_id
 
     return store
+
+
+def write_manifest(volume: Volume, run_id: str, metrics: RunMetrics) -> None:
+    """Of the files in the run's folder."""
+    folder = volume.run(run_id)
+    names = [name for name in (BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS) if (folder / name).exists()]
+    manifest = Manifest(
+        run_id=run_id,
+        dataset_id="d-1",
+        created_at=time.time(),
+        files={n: FileEntry(sha256=sha256_of(folder / n), size_bytes=(folder / n).stat().st_size) for n in names},
+        metrics=metrics,
+        hyperparameters=asdict(load_checkpoint(folder / BEST_CHECKPOINT).model.config),
+    )
+    volume.write_manifest(manifest)
+
+
+PROMPT = "reverse the list nums"
+"""What a scripted model answers to."""
+
+
+def store_scripted_model(volume: Volume, run_id: str, answer: str, *, ends: bool = True) -> None:
+    """Leave a model on the volume that greedily answers `PROMPT` with `answer`, and promote it."""
+    folder = volume.run(run_id)
+    folder.mkdir(parents=True)
+    model, tokenizer = scripted_model(answer, prompt=PROMPT, context_length=256, ends=ends)
+    save_checkpoint(Checkpoint(model, tokenizer), folder / BEST_CHECKPOINT)
+    write_rows(folder / TRAINING_ROWS, ROWS)
+    metrics = RunMetrics(
+        steps=1,
+        seconds=1,
+        validation_loss=1,
+        bits_per_character=1,
+        parameters=model.parameter_count,
+        training_rows=len(ROWS),
+        validation_rows=1,
+        stopped_by="max_steps",
+    )
+    write_manifest(volume, run_id, metrics)
+    volume.promote(run_id)
 
 
 @pytest.fixture

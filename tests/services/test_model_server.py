@@ -1,9 +1,10 @@
 """The model server: loading, following what is promoted, and requests that come and go."""
 
 import contextlib
+import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from services.model_server.app import create_app
 from services.model_server.settings import ModelServerSettings
 from tests.conftest import wait_until
 from tests.services.conftest import StoreModel, serving
-from tinygpt.contracts.generation import GenerateRequest, GenerateResponse
 from tinygpt.contracts.models import BEST_CHECKPOINT, ModelServerHealth
+from tinygpt.inference.decoder import Written
 from tinygpt.inference.generator import CodeGenerator
+from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.runtime.volume import Volume
 
 Server = Callable[..., httpx.Client]
@@ -53,32 +55,41 @@ def promoted(volume: Volume, store_model: StoreModel, run_id: str) -> str:
 
 
 class Gate:
-    """Holds every decoding at its next token until it is opened. Stands in for a long answer."""
+    """While it is shut, the PyTorch decoders that were there write nothing. Stands in for long answers."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.decoding = 0
-        self.stopped = 0
-        self.opened = threading.Event()
-        answer = CodeGenerator.generate
+        self._opened = threading.Event()
+        self._opened.set()
+        self._decoders: set[TorchDecoder] = set()
+        step = TorchDecoder.step
 
-        def generate(
-            generator: CodeGenerator, request: GenerateRequest, should_stop: Callable[[], bool] = lambda: False
-        ) -> GenerateResponse:
-            self.decoding += 1
-            while not self.opened.wait(0.01) and not should_stop():
-                pass
-            self.stopped += should_stop()
-            self.decoding -= 1
-            return answer(generator, request, should_stop)
+        def gated(decoder: TorchDecoder, steps: int = 1) -> Sequence[Written]:
+            if self._opened.is_set():
+                self._decoders.add(decoder)
+            elif decoder in self._decoders and not self._opened.wait(0.01):
+                return []
+            return step(decoder, steps)
 
-        monkeypatch.setattr(CodeGenerator, "generate", generate)
+        monkeypatch.setattr(TorchDecoder, "step", gated)
+
+    def shut(self) -> None:
+        self._opened.clear()
+
+    def open(self) -> None:
+        self._opened.set()
 
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate(monkeypatch)
     yield gate
-    gate.opened.set()
+    gate.open()
+
+
+def count(server: httpx.Client, metric: str) -> float:
+    """The value of one line of /metrics, 0 where it is not there yet."""
+    lines = (line.rsplit(" ", 1) for line in server.get("/metrics").text.splitlines())
+    return next((float(value) for name, value in lines if name == metric), 0.0)
 
 
 # -- the model
@@ -140,7 +151,7 @@ def test_a_first_model_is_picked_up_without_a_restart(server: Server, volume: Vo
     assert client.get("/health").status_code == 503
     promoted(volume, store_model, "r-1")
     wait_for_model(client, "r-1")
-    assert client.post("/generate", json={"prompt": "sort the list xs"}).json()["model_id"] == "r-1"
+    assert client.post("/generate", json={"prompt": "sort the list xs"}).json()["model"] == "r-1"
 
 
 def test_a_newly_promoted_model_is_followed(server: Server, volume: Volume, store_model: StoreModel) -> None:
@@ -149,25 +160,37 @@ def test_a_newly_promoted_model_is_followed(server: Server, volume: Volume, stor
     wait_for_model(client, "r-1")
     promoted(volume, store_model, "r-2")
     wait_for_model(client, "r-2")
-    assert client.post("/generate", json={"prompt": "sort the list xs"}).json()["model_id"] == "r-2"
+    assert client.post("/generate", json={"prompt": "sort the list xs"}).json()["model"] == "r-2"
 
 
 def test_a_request_under_way_finishes_on_the_model_it_began_with(
-    server: Server, volume: Volume, store_model: StoreModel, gate: Gate
+    server: Server, volume: Volume, store_model: StoreModel, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    put_away: list[str] = []
+    close = CodeGenerator.close
+
+    def noted_close(generator: CodeGenerator, *, drain_seconds: float = 0.0) -> None:
+        put_away.append(generator.model_id)
+        close(generator, drain_seconds=drain_seconds)
+
+    monkeypatch.setattr(CodeGenerator, "close", noted_close)
     promoted(volume, store_model, "r-1")
-    client = server()
+    store_model("r-2")
+    client = server(model_server_decoder="torch")
     wait_for_model(client, "r-1")
+    gate.shut()
     answers: list[httpx.Response] = []
     url = f"{client.base_url}/generate"
     asking = threading.Thread(target=lambda: answers.append(httpx.post(url, json={"prompt": "p"}, timeout=30)))
     asking.start()
-    wait_until(lambda: gate.decoding == 1, "it decodes")
-    promoted(volume, store_model, "r-2")
+    wait_until(lambda: health(client).running == 1, "it is in a slot")
+    volume.promote("r-2")
     wait_for_model(client, "r-2")
-    gate.opened.set()
+    assert put_away == []
+    gate.open()
     asking.join()
-    assert answers[0].json()["model_id"] == "r-1"
+    assert answers[0].json()["model"] == "r-1"
+    wait_until(lambda: put_away == ["r-1"], "the model that nobody uses is put away")
 
 
 def test_a_server_that_starts_on_a_bad_checkpoint_serves_the_model_before(
@@ -203,7 +226,7 @@ def test_a_bad_checkpoint_leaves_the_old_model_serving_and_shows(
     answer = client.get("/health")
     assert (answer.status_code, answer.json()["model"]["model_id"]) == (200, "r-1")
     assert str(Path("r-2") / BEST_CHECKPOINT) in answer.json()["reason"]
-    assert client.post("/generate", json={"prompt": "sort the list xs"}).json()["model_id"] == "r-1"
+    assert client.post("/generate", json={"prompt": "sort the list xs"}).json()["model"] == "r-1"
 
     file.write_bytes(whole)
     wait_for_model(client, "r-2")
@@ -216,7 +239,7 @@ def test_a_bad_checkpoint_leaves_the_old_model_serving_and_shows(
 @pytest.fixture
 def served(server: Server, volume: Volume, store_model: StoreModel) -> httpx.Client:
     promoted(volume, store_model, "r-1")
-    client = server(model_server_max_in_flight=2, model_server_decode_threads=1)
+    client = server(model_server_slots=1, model_server_max_waiting=1, model_server_decoder="torch")
     wait_for_model(client, "r-1")
     return client
 
@@ -241,30 +264,52 @@ def test_the_request_id_is_passed_through_and_stands_in_errors(served: httpx.Cli
     assert answer.headers["X-Request-Id"] == answer.json()["error"]["request_id"] == "mine"
 
 
-def test_a_deadline_that_passes_is_504_and_frees_the_place(served: httpx.Client, gate: Gate) -> None:
+def test_a_deadline_that_passes_is_504_and_frees_the_slot(served: httpx.Client, gate: Gate) -> None:
+    gate.shut()
     answer = served.post("/generate", json={"prompt": "p"}, headers={"X-Deadline-Seconds": "0.2"})
     assert answer.status_code == 504
     assert answer.json()["error"]["code"] == "deadline_exceeded"
-    wait_until(lambda: gate.decoding == 0, "the thread stops")
-    assert gate.stopped == 1
-    assert health(served).in_flight == 0
+    wait_until(lambda: health(served).running == 0, "the slot is free")
+    assert count(served, 'tinygpt_request_success_total{finished_reason="cancelled"}') == 1
 
 
-def test_a_client_that_goes_away_frees_its_place(served: httpx.Client, gate: Gate) -> None:
-    body = b'{"prompt": "p"}'
-    with socket.create_connection((str(served.base_url.host), served.base_url.port or 0)) as leaving:
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_away_frees_its_slot(served: httpx.Client, gate: Gate, stream: bool) -> None:
+    gate.shut()
+    with sent(served, {"prompt": "p", "stream": stream}):
+        wait_until(lambda: health(served).running == 1, "it is in a slot")
+    wait_until(lambda: health(served).running == 0, "the slot is free", seconds=5)
+    assert count(served, 'tinygpt_request_success_total{finished_reason="cancelled"}') == 1
+
+
+def test_a_client_that_goes_away_while_it_waits_frees_its_place(served: httpx.Client, gate: Gate) -> None:
+    gate.shut()
+    with sent(served, {"prompt": "p"}):
+        wait_until(lambda: health(served).running == 1, "one is in a slot")
+        with sent(served, {"prompt": "p", "stream": True}):
+            wait_until(lambda: health(served).waiting == 1, "one waits")
+        wait_until(lambda: health(served).waiting == 0, "its place is free", seconds=5)
+        assert health(served).running == 1
+
+
+@contextlib.contextmanager
+def sent(server: httpx.Client, request: dict[str, Any]) -> Iterator[None]:
+    """A request whose client hangs up at the end, without having read anything."""
+    body = json.dumps(request).encode()
+    with socket.create_connection((str(server.base_url.host), server.base_url.port or 0)) as leaving:
         leaving.sendall(
             b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             + f"Content-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
-        wait_until(lambda: gate.decoding == 1, "it decodes")
-    wait_until(lambda: gate.decoding == 0, "the thread stops", seconds=5)
-    assert gate.stopped == 1
-    assert health(served).in_flight == 0
+        yield
 
 
-def test_one_request_too_many_is_429_and_one_that_leaves_makes_room(served: httpx.Client, gate: Gate) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_request_too_many_is_429_and_one_that_leaves_makes_room(
+    served: httpx.Client, gate: Gate, stream: bool
+) -> None:
+    gate.shut()
     url = f"{served.base_url}/generate"
     answers: list[int] = []
     threads = [
@@ -273,12 +318,12 @@ def test_one_request_too_many_is_429_and_one_that_leaves_makes_room(served: http
     ]
     for thread in threads:
         thread.start()
-    wait_until(lambda: health(served).in_flight == 2, "both are held")
-    refused = served.post("/generate", json={"prompt": "p"})
+    wait_until(lambda: (health(served).running, health(served).waiting) == (1, 1), "both are held")
+    refused = served.post("/generate", json={"prompt": "p", "stream": stream})
     assert refused.status_code == 429
     assert refused.json()["error"]["code"] == "queue_full"
     assert refused.headers["Retry-After"]
-    gate.opened.set()
+    gate.open()
     for thread in threads:
         thread.join()
     assert answers == [200, 200]
@@ -293,7 +338,29 @@ def test_a_deadline_that_is_none_is_422(served: httpx.Client, deadline: str) -> 
 
 
 def test_answers_are_counted(served: httpx.Client) -> None:
-    source = served.post("/generate", json={"prompt": "sort the list xs"}).json()["source"]
-    metrics = served.get("/metrics").text
-    assert f'tinygpt_answers_total{{source="{source}"}} 1.0' in metrics
-    assert 'route="/generate",status="200"} 1.0' in metrics
+    """By a model that was warmed, which is none of them."""
+    answer = served.post("/generate", json={"prompt": "sort the list xs", "n": 2, "max_new_tokens": 3}).json()
+    assert count(served, f'tinygpt_answers_total{{source="{answer["source"]}"}}') == 2
+    assert count(served, 'tinygpt_http_requests_total{method="POST",route="/generate",status="200"}') == 1
+    assert count(served, f'tinygpt_request_success_total{{finished_reason="{answer["finish_reason"]}"}}') == 2
+    assert count(served, "tinygpt_prompt_tokens_total") == answer["usage"]["prompt_tokens"]
+    assert count(served, "tinygpt_generation_tokens_total") == answer["usage"]["completion_tokens"]
+    for latency in (
+        "time_to_first_token_seconds",
+        "time_per_output_token_seconds",
+        "e2e_request_latency_seconds",
+        "request_queue_time_seconds",
+        "request_prefill_time_seconds",
+        "request_decode_time_seconds",
+    ):
+        assert count(served, f"tinygpt_{latency}_count") == 2, latency
+    assert count(served, 'tinygpt_model_loads_total{outcome="ok"}') == 1
+    assert count(served, "tinygpt_slots") == 1
+
+
+def test_what_runs_and_waits_shows(served: httpx.Client, gate: Gate) -> None:
+    gate.shut()
+    with sent(served, {"prompt": "p"}), sent(served, {"prompt": "p"}):
+        wait_until(lambda: count(served, "tinygpt_num_requests_waiting") == 1, "one waits")
+        assert count(served, "tinygpt_num_requests_running") == 1
+        assert count(served, "tinygpt_slot_usage_ratio") == 1
