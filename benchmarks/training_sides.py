@@ -210,7 +210,7 @@ def padded_network(
 
 
 def _nanogpt_network(shape: ModelConfig, checkout: Path) -> tuple[nn.Module, MeanLoss]:
-    module = _imported(checkout / "model.py")
+    module = imported(checkout / "model.py")
     config = module.GPTConfig(
         block_size=shape.context_length,
         vocab_size=shape.vocab_size,
@@ -231,7 +231,7 @@ def _nanogpt_network(shape: ModelConfig, checkout: Path) -> tuple[nn.Module, Mea
     return network, mean_loss
 
 
-def _imported(path: Path) -> Any:
+def imported(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location("nanogpt_model", path)
     assert spec is not None
     assert spec.loader is not None

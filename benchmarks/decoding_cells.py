@@ -1,0 +1,194 @@
+"""The cells of `bench_decode.py` without HTTP: one stream on one core, many streams on all; greedy texts first."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks.decoding_models import CONTEXT_LENGTH, GREEDY, SAMPLING, Sampling
+from benchmarks.decoding_sides import LLAMA, NANOGPT, OURS, PEERS, Prompts
+from benchmarks.http_load import drive
+from benchmarks.servers import LlamaServer
+from benchmarks.side_process import SideFailed, SideProcess, Speed
+from tinygpt.data.tokenizer import Tokenizer
+
+REFERENCE = "ours, PyTorch"
+SLOW = {NANOGPT}
+"""Measured once with many streams: a repetition takes a minute, for it has no cache."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model's folder, with every format in it that the sides need."""
+
+    name: str
+    folder: Path
+    tokenizer: Tokenizer
+    for_peers: bool
+
+    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        return [self.tokenizer.encode_prompt(text) for text in texts]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a side's greedy texts are those of the reference."""
+
+    model: str
+    side: str
+    texts: int
+    equal: int
+    first_difference: int | None
+    """The fewest tokens after which any text differs."""
+
+    @property
+    def must_be_whole(self) -> bool:
+        """Formats that round, and llama.cpp with its approximate GELU, may turn at a near tie."""
+        return not ("int8" in self.side or "bfloat16" in self.side or self.side.startswith(LLAMA))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A repetition of a cell."""
+
+    model: str
+    streams: int
+    side: str
+    repetition: int
+    speed: Speed
+
+
+class Decoding(Protocol):
+    name: str
+
+    def texts(self, model: Model, prompts: Sequence[str], new_tokens: int, sampling: Sampling) -> list[list[int]]: ...
+
+    def measure(self, model: Model, prompts: Sequence[str], new_tokens: int, seconds: float) -> Speed: ...
+
+
+class _InProcess:
+    def __init__(self, process: SideProcess) -> None:
+        self.name = process.name
+        self._process = process
+
+    def texts(self, model: Model, prompts: Sequence[str], new_tokens: int, sampling: Sampling) -> list[list[int]]:
+        return self._process.texts(model.folder, model.prompts(prompts), new_tokens, sampling)
+
+    def measure(self, model: Model, prompts: Sequence[str], new_tokens: int, seconds: float) -> Speed:
+        ids: Prompts = model.prompts(prompts)
+        return self._process.measure(model.folder, ids, new_tokens, SAMPLING, seconds)
+
+
+class _Llama:
+    """llama.cpp's server with a slot for each stream. One stream is timed by its own account, without HTTP; many are
+    by the clock, of which HTTP is a small part. The server is up for a repetition only."""
+
+    name = LLAMA
+
+    def __init__(self, binary: Path, cores: set[int], streams: int) -> None:
+        self._binary = binary
+        self._cores = cores
+        self._streams = streams
+
+    def texts(self, model: Model, prompts: Sequence[str], new_tokens: int, sampling: Sampling) -> list[list[int]]:
+        server = LlamaServer(self._binary, model.tokenizer, slots=self._streams)
+        with server.started(model.folder, self._cores, CONTEXT_LENGTH) as process:
+            requests = [server.request(prompt, new_tokens, sampling) for prompt in prompts]
+            load = drive(process.port, requests, clients=1, count=len(requests))
+        return [server.ids(exchange) for exchange in load.exchanges]
+
+    def measure(self, model: Model, prompts: Sequence[str], new_tokens: int, seconds: float) -> Speed:
+        server = LlamaServer(self._binary, model.tokenizer, slots=self._streams)
+        with server.started(model.folder, self._cores, CONTEXT_LENGTH) as process:
+            requests = [server.request(prompt, new_tokens, SAMPLING) for prompt in prompts[: self._streams]]
+            drive(process.port, requests, clients=self._streams, count=self._streams)
+            tokens, spent = 0, 0.0
+            before = process.processor_seconds()
+            while spent < seconds:
+                load = drive(process.port, requests, clients=self._streams, count=self._streams)
+                tokens += sum(map(server.tokens, load.exchanges))
+                by_clock = max(one.done for one in load.exchanges) - load.started
+                spent += server.seconds(load.exchanges[0]) if self._streams == 1 else by_clock
+            return Speed(tokens, spent, process.processor_seconds() - before)
+
+
+@contextmanager
+def sides(
+    cores: set[int], streams: int, *, ours: Sequence[str], peers: bool, nanogpt: Path | None, llama: Path | None
+) -> Iterator[list[Decoding]]:
+    """Each with these cores, in a process of its own until the end."""
+    names = [*ours, *(PEERS if peers else ()), *([NANOGPT] if peers and nanogpt else ())]
+    with ExitStack() as stack:
+        found: list[Decoding] = []
+        for name in names:
+            process = SideProcess(name, cores, streams, nanogpt)
+            stack.callback(process.close)
+            found.append(_InProcess(process))
+        if peers and llama:
+            found.append(_Llama(llama, cores, streams))
+        yield found
+
+
+def compare_texts(
+    model: Model, everyone: Sequence[Decoding], prompts: Sequence[str], new_tokens: int, say: Say
+) -> list[Agreement]:
+    """Greedy texts of every side against the PyTorch decoder's. A side that fails is left out."""
+    reference = next(side for side in everyone if side.name == REFERENCE)
+    expected = reference.texts(model, prompts, new_tokens, GREEDY)
+    agreements = []
+    for side in everyone:
+        try:
+            texts = side.texts(model, prompts, new_tokens, GREEDY)
+        except (SideFailed, RuntimeError) as error:
+            say(f"left out: {error}")
+            continue
+        differences = [_first_difference(*pair) for pair in zip(texts, expected, strict=True)]
+        found = [place for place in differences if place is not None]
+        agreement = Agreement(model.name, side.name, len(texts), len(texts) - len(found), min(found, default=None))
+        agreements.append(agreement)
+        say(f"{model.name}, greedy: {side.name} gives {agreement.equal} of {len(texts)} texts of {REFERENCE}")
+    return agreements
+
+
+def _first_difference(text: Sequence[int], expected: Sequence[int]) -> int | None:
+    if text == expected:
+        return None
+    pairs = zip(text, expected, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(text), len(expected)))
+
+
+def measure_cell(
+    model: Model,
+    everyone: Sequence[Decoding],
+    streams: int,
+    prompts: Sequence[str],
+    *,
+    new_tokens: int,
+    seconds: float,
+    repetitions: int,
+    say: Say,
+) -> list[Decoded]:
+    """Every side by turns, as often as `repetitions` says, so that a machine that slows down slows all."""
+    measured: list[Decoded] = []
+    failed: set[str] = set()
+    for repetition in range(repetitions):
+        for side in everyone:
+            slow = side.name in SLOW and streams > 1 and repetition > 0
+            if slow or side.name in failed:
+                continue
+            try:
+                speed = side.measure(model, prompts, new_tokens, seconds)
+            except (SideFailed, RuntimeError) as error:
+                if side.name in OURS:
+                    raise
+                failed.add(side.name)
+                say(f"left out: {error}")
+                continue
+            measured.append(Decoded(model.name, streams, side.name, repetition, speed))
+            say(
+                f"{model.name}, {streams} streams: {side.name} {speed.tokens_a_second:,.0f} tokens/s, "
+                f"{speed.cores_used:.2f} cores used"
+            )
+    return measured

@@ -1,0 +1,198 @@
+"""The cells of `bench_decode.py` over HTTP: so many clients, 64-token answers, the model server alone; its start-up."""
+
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.decoding_cells import Model, Say
+from benchmarks.decoding_models import CONTEXT_LENGTH, SAMPLING
+from benchmarks.http_load import Exchange, drive
+from benchmarks.servers import LlamaServer, ModelServer, Process, Server, make_volume
+
+ANSWER_TOKENS = 64
+CLIENTS = (1, 8, 32, 128)
+STREAMING_CLIENTS = 32
+_WARM_UP_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Served:
+    """A repetition. Seconds are of a whole answer, or to the first token of a streamed one."""
+
+    model: str
+    side: str
+    clients: int
+    repetition: int
+    tokens_a_second: float
+    median_seconds: float
+    p99_seconds: float
+    first_token_p99_seconds: float | None
+    """None where nothing was streamed."""
+    answers: int
+    lost: int
+    """Requests without a whole answer of the length asked for."""
+    main_thread_milliseconds: float | None
+    """Processor time of the server's event loop for an answer: HTTP and JSON. Ours only."""
+    client_share: float
+    """Of one core, what the clients took."""
+    resident_mib: float
+    """Of the server, afterwards."""
+
+
+@dataclass(frozen=True)
+class StartUp:
+    """Seconds from the start of the model server's process to the first token that it gave over HTTP."""
+
+    model: str
+    kernels: str
+    """`cached`, or `compiled anew` as on the first start on a machine."""
+    repetition: int
+    seconds: float
+
+
+def serve(
+    model: Model,
+    prompts: Sequence[str],
+    cores: set[int],
+    *,
+    llama: Path | None,
+    seconds: float,
+    repetitions: int,
+    settings: dict[str, str],
+    say: Say,
+) -> list[Served]:
+    """Ours and llama.cpp's by turns, each with the machine to itself. llama.cpp's has the slots and threads that were
+    fastest for one client, and those that were fastest for many."""
+    measured: list[Served] = []
+    with tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as home:
+        make_volume(Path(home), model.folder / "best.pt")
+        best = _best_llamas(llama, model, prompts, cores, say) if llama else []
+        for repetition in range(repetitions):
+            ours = ModelServer()
+            with ours.started(Path(home), cores, **settings) as process:
+                measured += _measure(model, ours, "ours", process, CLIENTS, prompts, repetition, seconds, say)
+            for server, used, clients in best:
+                with server.started(model.folder, used, CONTEXT_LENGTH) as process:
+                    measured += _measure(
+                        model, server, "llama.cpp", process, clients, prompts, repetition, seconds, say
+                    )
+    return measured
+
+
+def _best_llamas(
+    binary: Path, model: Model, prompts: Sequence[str], cores: set[int], say: Say
+) -> list[tuple[LlamaServer, set[int], tuple[int, ...]]]:
+    """Servers, their cores, and which numbers of clients each is the fastest for."""
+
+    def speed(slots: int, used: set[int], clients: int) -> float:
+        server = LlamaServer(binary, model.tokenizer, slots=slots)
+        with server.started(model.folder, used, CONTEXT_LENGTH) as process:
+            requests = [server.request(prompt, ANSWER_TOKENS, SAMPLING) for prompt in prompts]
+            load = drive(process.port, requests, clients=clients, seconds=1.0)
+        return sum(map(server.tokens, load.exchanges)) / (load.exchanges[-1].done - load.started)
+
+    found: list[tuple[LlamaServer, set[int], tuple[int, ...]]] = []
+    for kind, clients in ((CLIENTS[:1], 1), (CLIENTS[1:], 32)):
+        tried = {
+            (slots, count): speed(slots, set(sorted(cores)[:count]), clients)
+            for slots in ((1, 8) if clients == 1 else (8, 32))
+            for count in sorted({1, len(cores)})
+        }
+        slots, count = max(tried, key=lambda key: tried[key])
+        say(f"{model.name}, llama.cpp for {clients} clients: {slots} slots, {count} cores are fastest of {tried}")
+        found.append((LlamaServer(binary, model.tokenizer, slots=slots), set(sorted(cores)[:count]), kind))
+    return found
+
+
+def _measure(
+    model: Model,
+    server: Server,
+    side: str,
+    process: Process,
+    clients_in_turn: Sequence[int],
+    prompts: Sequence[str],
+    repetition: int,
+    seconds: float,
+    say: Say,
+) -> list[Served]:
+    measured = []
+    whole = [server.request(prompt, ANSWER_TOKENS, SAMPLING) for prompt in prompts]
+    streamed = [server.request(prompt, ANSWER_TOKENS, SAMPLING, stream=True) for prompt in prompts]
+    drive(process.port, whole, clients=8, count=16)
+    turns = [(clients, False) for clients in clients_in_turn]
+    if STREAMING_CLIENTS in clients_in_turn:
+        turns.append((STREAMING_CLIENTS, True))
+    for clients, stream in turns:
+        before = process.main_thread_seconds()
+        load = drive(process.port, streamed if stream else whole, clients=clients, seconds=seconds)
+        after = process.main_thread_seconds()
+        steady = load.within(skip=_WARM_UP_SHARE * seconds)
+        good = [one for one in load.exchanges if one.status == 200 and _is_whole(server, one, stream)]
+        latencies = [one.seconds for one in steady]
+        firsts = [_first_token(server, one) for one in steady] if stream else []
+        one = Served(
+            model=model.name,
+            side=side,
+            clients=clients,
+            repetition=repetition,
+            tokens_a_second=len(steady) * ANSWER_TOKENS / ((1 - _WARM_UP_SHARE) * seconds),
+            median_seconds=statistics.median(latencies) if latencies else float("inf"),
+            p99_seconds=percentile(latencies, 0.99),
+            first_token_p99_seconds=percentile(firsts, 0.99) if stream else None,
+            answers=len(good),
+            lost=len(load.exchanges) - len(good),
+            main_thread_milliseconds=(
+                1000 * (after - before) / max(1, len(good)) if before is not None and after is not None else None
+            ),
+            client_share=load.client_seconds / (load.ended - load.started),
+            resident_mib=process.resident_bytes() / 2**20,
+        )
+        measured.append(one)
+        first = f", first token p99 {1000 * one.first_token_p99_seconds:.0f} ms" if one.first_token_p99_seconds else ""
+        say(
+            f"{model.name}, {clients} clients: {side} {one.tokens_a_second:,.0f} tokens/s, "
+            f"p99 {1000 * one.p99_seconds:.0f} ms{first}, {one.answers} answers, {one.lost} lost"
+        )
+    return measured
+
+
+def _is_whole(server: Server, exchange: Exchange, stream: bool) -> bool:
+    if stream:
+        return sum(len(server.text_of_event(event)) for _, event in exchange.events()) == ANSWER_TOKENS
+    return server.tokens(exchange) == ANSWER_TOKENS
+
+
+def _first_token(server: Server, exchange: Exchange) -> float:
+    came = (at for at, event in exchange.events() if server.text_of_event(event))
+    return next(came, float("inf")) - exchange.sent
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The nearest rank; infinite where nothing came."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("inf")
+
+
+def start_up(model: Model, cores: set[int], *, repetitions: int, settings: dict[str, str], say: Say) -> list[StartUp]:
+    """Once with a fresh cache of compiled kernels, then with the one that this left."""
+    measured = []
+    with tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as name:
+        make_volume(Path(name) / "home", model.folder / "best.pt")
+        for repetition in range(repetitions):
+            cache = {"NUMBA_CACHE_DIR": str(Path(name) / f"kernels-{repetition}")}
+            for kernels in ("compiled anew", "cached"):
+                seconds = _first_token_of(Path(name) / "home", cores, settings | cache)
+                measured.append(StartUp(model.name, kernels, repetition, seconds))
+                say(f"{model.name}, start-up with kernels {kernels}: {seconds:.2f} s to the first token")
+    return measured
+
+
+def _first_token_of(home: Path, cores: set[int], settings: dict[str, str]) -> float:
+    server = ModelServer()
+    with server.started(home, cores, **settings) as process:
+        request = server.request("reverse the list nums", 1, SAMPLING)
+        (exchange,) = drive(process.port, [request], clients=1, count=1).exchanges
+    assert exchange.status == 200, bytes(exchange.received[:500])
+    return process.seconds_to_start + exchange.seconds
