@@ -1,8 +1,9 @@
 """Beam search: the likeliest whole answer rather than the likeliest next token, for those who compare the two.
 
-Of every length the `beams` likeliest beginnings are kept and continued (Lowerre, "Harpy", 1976). A longer text is less
-likely than any of its beginnings, so that texts of different length are compared by log probability over length to the
-power of `length_penalty` (Wu et al., 2016, without their constant): at 0 short ones win, at 1 the mean token decides.
+Of every length the `beams` likeliest beginnings are kept and continued (Lowerre, "Harpy", 1976); one that ends leaves a
+beam less (Sutskever et al., 2014). A longer text is less likely than any of its beginnings, so that texts of different
+length are compared by log probability over length to the power of `length_penalty` (Wu et al., 2016, without their
+constant): at 0 short ones win, at 1 the mean token decides.
 """
 
 import copy
@@ -45,8 +46,9 @@ def beam_search(
 ) -> list[Hypothesis]:
     """The best answers that were found, at most `beams`, the best first.
 
-    It ends where no beginning can become better than the best answer. Raises `ValueError` for a prompt that leaves no
-    room in the context, and for numbers below 1.
+    One beam is greedy decoding. It ends where no beginning can become better than the best answer.
+
+    Raises `ValueError` for a prompt that leaves no room in the context, and for numbers below 1.
     """
     room = min(max_new_tokens, model.config.context_length - len(prompt_ids))
     if room < 1 or beams < 1:
@@ -57,11 +59,10 @@ def beam_search(
     for length in range(1, room + 1):
         normaliser = length**length_penalty
         open_ones: list[tuple[_Beginning, int, float]] = []
-        for rank, (beginning, token, logprob) in enumerate(_likeliest(beginnings, 2 * beams)):
+        for beginning, token, logprob in _likeliest(beginnings, beams - len(found)):
             if token == EOS:
-                if rank < beams:
-                    found.append(Hypothesis(beginning.ids, logprob, logprob / normaliser, "eos"))
-            elif len(open_ones) < beams:
+                found.append(Hypothesis(beginning.ids, logprob, logprob / normaliser, "eos"))
+            else:
                 open_ones.append((beginning, token, logprob))
         if length == room:
             found += [
@@ -74,7 +75,7 @@ def beam_search(
         if attainable <= best:
             break
         beginnings = _continue(model, open_ones)
-    return sorted(found, key=lambda hypothesis: -hypothesis.score)[:beams]
+    return sorted(found, key=lambda hypothesis: -hypothesis.score)
 
 
 def _likeliest(beginnings: Sequence[_Beginning], count: int) -> list[tuple[_Beginning, int, float]]:

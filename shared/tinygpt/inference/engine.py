@@ -1,6 +1,7 @@
 """The thread that turns a scheduler, and how others hand it requests: from any thread, or from an event loop."""
 
 import asyncio
+import atexit
 import itertools
 import threading
 import time
@@ -96,6 +97,9 @@ class Engine:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
                 self._thread.start()
+                atexit.register(
+                    self.close
+                )  # a thread within PyTorch while the interpreter ends would abort the process
             self._changed.notify_all()
         if self.running < self.slots:
             self._decoder.interrupt()  # so that they join at the next step
@@ -119,6 +123,7 @@ class Engine:
             self._changed.wait_for(lambda: not self._recipients, timeout=drain_seconds)
             remaining = list(self._recipients)
         self.cancel(remaining)
+        atexit.unregister(self.close)
         if self._thread is not None:
             self._thread.join(_SECONDS_TO_END)
 
