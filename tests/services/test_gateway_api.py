@@ -22,23 +22,25 @@ from services.gateway.settings import GatewaySettings
 from tests.conftest import free_port, wait_until
 from tests.services.conftest import ROWS, StoreModel, serving, settings_of_gateway
 from tinygpt.contracts.errors import ErrorBody, InvalidRequest, ModelLoading, NoModel, TinyGPTError
-from tinygpt.contracts.generation import GenerateResponse, Usage
+from tinygpt.contracts.generation import GenerateResponse, Timings, Usage
 from tinygpt.contracts.runs import DEFAULT_DATASET, RunState
 from tinygpt.runtime.queue import connect, training_queue
 from tinygpt.runtime.runs import RunStore
+from tinygpt.runtime.sse import sse_event
 from tinygpt.runtime.volume import Volume
 
 JSONL = "".join(row.to_json() + "\n" for row in ROWS)
 BODY_ROWS = [json.loads(row.to_json()) for row in ROWS]
-HEALTHY = {"status": "ok", "uptime_seconds": 1, "in_flight": 0}
+HEALTHY = {"status": "ok", "uptime_seconds": 1, "running": 0, "waiting": 0}
 ANSWER = GenerateResponse(
     code="nums[::-1]",
+    raw="nums[::-1]",
     source="model",
     finish_reason="eos",
     repaired=False,
-    model_id="r-1",
+    model="r-1",
     usage=Usage(prompt_tokens=1, completion_tokens=1),
-    seconds=0.1,
+    timings=Timings(queue=0, prefill=0, decode=0),
 )
 Upstream = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
@@ -47,7 +49,10 @@ async def model_server(request: httpx.Request) -> httpx.Response:
     """One that has a model and answers at once."""
     if request.url.path == "/health":
         return httpx.Response(200, json=HEALTHY)
-    return httpx.Response(200, content=ANSWER.model_dump_json())
+    if request.content and json.loads(request.content).get("stream"):
+        event = sse_event(ANSWER.model_dump_json(), "answer")
+        return httpx.Response(200, content=event, headers={"Content-Type": "text/event-stream"})
+    return httpx.Response(200, content=ANSWER.model_dump_json(), headers={"Content-Type": "application/json"})
 
 
 async def stalled(request: httpx.Request) -> httpx.Response:
@@ -629,6 +634,10 @@ def test_a_model_that_is_not_there_cannot_be_promoted(gateway: httpx.Client, run
     ("method", "path", "scope"),
     [
         ("POST", "/generate", "generate"),
+        ("POST", "/explain", "generate"),
+        ("GET", "/v1/models", "generate"),
+        ("POST", "/v1/completions", "generate"),
+        ("POST", "/v1/chat/completions", "generate"),
         ("GET", "/models", "generate"),
         ("POST", "/train", "train"),
         ("GET", "/train", "train"),

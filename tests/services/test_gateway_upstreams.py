@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import httpx
 import pytest
 
-from services.gateway.upstreams import ModelServers
+from services.gateway.upstreams import ModelServers, Question
 from tinygpt.contracts.errors import (
     DeadlineExceeded,
     ErrorBody,
@@ -17,23 +17,15 @@ from tinygpt.contracts.errors import (
     TinyGPTError,
     UpstreamUnavailable,
 )
-from tinygpt.contracts.generation import GenerateRequest, GenerateResponse, Usage
 
 A, B = "http://a:1", "http://b:1"
-ANSWER = GenerateResponse(
-    code="x",
-    source="model",
-    finish_reason="eos",
-    repaired=False,
-    model_id="r-1",
-    usage=Usage(prompt_tokens=1, completion_tokens=1),
-    seconds=0.1,
-)
+ANSWER = b'{"code": "x"}'
+QUESTION = Question("/generate", b'{"prompt": "p"}')
 Handler = Callable[[httpx.Request], httpx.Response] | Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 
 def answer(_request: httpx.Request) -> httpx.Response:
-    return httpx.Response(200, content=ANSWER.model_dump_json())
+    return httpx.Response(200, content=ANSWER, headers={"Content-Type": "application/json"})
 
 
 def refuse(error: TinyGPTError) -> Callable[[httpx.Request], httpx.Response]:
@@ -72,13 +64,13 @@ class Network:
         outcome = (todo.pop(0) if len(todo) > 1 else todo[0])(request)
         return await outcome if isinstance(outcome, Awaitable) else outcome
 
-    async def generate(self, seconds: float = 5.0) -> GenerateResponse:
+    async def generate(self, seconds: float = 5.0) -> bytes:
         deadline = asyncio.get_running_loop().time() + seconds
-        return await self.servers.generate(GenerateRequest(prompt="p"), deadline=deadline, request_id="id-1")
+        return await self.servers.ask(QUESTION, deadline=deadline, request_id="id-1")
 
 
-def ask(network: Network, seconds: float = 5.0) -> GenerateResponse:
-    async def asked() -> GenerateResponse:
+def ask(network: Network, seconds: float = 5.0) -> bytes:
+    async def asked() -> bytes:
         try:
             return await network.generate(seconds)
         finally:
@@ -177,6 +169,7 @@ def test_a_server_is_told_how_long_it_has_and_whose_request_it_is() -> None:
     left = [float(request.headers["X-Deadline-Seconds"]) for request in network.requests]
     assert 0 < left[1] <= left[0] <= 5
     assert {request.headers["X-Request-Id"] for request in network.requests} == {"id-1"}
+    assert {request.content for request in network.requests} == {QUESTION.body}
 
 
 # -- which one
@@ -242,7 +235,7 @@ def test_an_answer_forgets_the_failures_before_it() -> None:
 
 def test_health_is_each_servers_own_word_and_none_for_one_that_cannot_be_reached() -> None:
     async def scenario() -> None:
-        loading = '{"status": "loading", "uptime_seconds": 1, "in_flight": 0}'
+        loading = '{"status": "loading", "uptime_seconds": 1, "running": 0, "waiting": 0}'
         network = Network(a=[unreachable], b=[lambda _request: httpx.Response(503, text=loading)])
         health = await network.servers.health()
         assert health[A] is None
