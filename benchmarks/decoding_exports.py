@@ -112,7 +112,7 @@ def export_ctranslate2(hugging_face: Path, folder: Path) -> None:
 # -- ONNX
 
 
-class _StepWithCache(nn.Module):
+class StepWithCache(nn.Module):
     """A step of GPT-2 as a graph that can be exported: the cache comes in, the longer one goes out.
 
     ids (B, T), positions (T), cache (layers, 2, B, H, S, D), mask (T, S + T) of 0 and -inf, to the last position's
@@ -151,7 +151,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
     batch, time, seen = (torch.export.Dim(name, min=1, max=4096) for name in ("batch", "time", "seen"))
     with contextlib.redirect_stdout(io.StringIO()):
         torch.onnx.export(
-            _StepWithCache(model).eval(),
+            StepWithCache(model).eval(),
             (ids, positions, mask, cache),
             path,
             input_names=["ids", "positions", "mask", "cache"],

@@ -8,7 +8,7 @@ import re
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,8 @@ class Exchange:
     """When bytes came, and how many there were by then."""
     whole: bool = False
     """False where the server closed the connection first, or never answered."""
+    given_up: bool = False
+    """The client went away before the answer was whole."""
 
     @property
     def done(self) -> float:
@@ -90,7 +92,8 @@ class Load:
 
     @property
     def lost(self) -> list[Exchange]:
-        return [exchange for exchange in self.exchanges if exchange.status != 200]
+        """Those that neither were answered with 200 nor given up by the client."""
+        return [exchange for exchange in self.exchanges if exchange.status != 200 and not exchange.given_up]
 
     def within(self, skip: float = 0.0) -> list[Exchange]:
         """Those that ended while all clients were busy, without the first `skip` seconds."""
@@ -107,11 +110,14 @@ class _Client:
         self.expected: int | None = None
         """Bytes of the whole answer, if its head has come and says."""
         self.request = b""
+        self.gives_up = False
+        """With the first bytes of the answer."""
         self.reused = False
         """The connection has carried an exchange before: that it is closed now may only mean that it was idle."""
 
-    def send(self, request: bytes, selector: selectors.BaseSelector) -> None:
+    def send(self, request: bytes, selector: selectors.BaseSelector, *, give_up: bool = False) -> None:
         self.request = request
+        self.gives_up = give_up
         self.exchange = Exchange(time.perf_counter())
         self._send(selector)
 
@@ -140,9 +146,10 @@ class _Client:
         exchange.received += came
         exchange.arrivals.append((time.perf_counter(), len(exchange.received)))
         exchange.whole = bool(came) and self._is_whole()
-        if not came or (exchange.whole and _CLOSES.search(exchange.received, 0, 1024)):
+        exchange.given_up = self.gives_up and bool(came) and not exchange.whole
+        if not came or exchange.given_up or (exchange.whole and _CLOSES.search(exchange.received, 0, 1024)):
             self.close(selector)
-        return not came or exchange.whole
+        return not came or exchange.whole or exchange.given_up
 
     def close(self, selector: selectors.BaseSelector) -> None:
         if self.connection is not None:
@@ -164,9 +171,18 @@ class _Client:
 
 
 def drive(
-    port: int, requests: Sequence[bytes], *, clients: int, seconds: float | None = None, count: int | None = None
+    port: int,
+    requests: Sequence[bytes],
+    *,
+    clients: int,
+    seconds: float | None = None,
+    count: int | None = None,
+    give_up: Container[bytes] = (),
 ) -> Load:
-    """Let `clients` send `requests`, by turns and over again, for `seconds` or until `count` were sent."""
+    """Let `clients` send `requests`, by turns and over again, for `seconds` or until `count` were sent.
+
+    A client that sends one of `give_up` goes away with the first bytes of its answer, if that is not yet all.
+    """
     selector = selectors.DefaultSelector()
     everyone = [_Client(("127.0.0.1", port)) for _ in range(clients)]
     exchanges: list[Exchange] = []
@@ -177,10 +193,15 @@ def drive(
     def more() -> bool:
         return (count is None or sent < count) and time.perf_counter() < until
 
+    def send(client: _Client) -> None:
+        nonlocal sent
+        request = requests[sent % len(requests)]
+        sent += 1
+        client.send(request, selector, give_up=request in give_up)
+
     for client in everyone:
         if more():
-            client.send(requests[sent % len(requests)], selector)
-            sent += 1
+            send(client)
     ended = None if more() else time.perf_counter()
     while len(exchanges) < sent and (ready := selector.select(timeout=_SILENCE_SECONDS)):
         for key, _ in ready:
@@ -189,8 +210,7 @@ def drive(
                 continue
             exchanges.append(client.exchange)
             if more():
-                client.send(requests[sent % len(requests)], selector)
-                sent += 1
+                send(client)
             else:
                 client.close(selector)
                 ended = ended or time.perf_counter()

@@ -1,0 +1,210 @@
+"""The model server under full load: does memory stay flat, is every slot free again, is any request lost?
+
+    make bench-soak                          # ten minutes
+    make bench-soak ARGS="--seconds 60"
+
+More clients than slots ask for answers of one token to more than the context holds, whole and streamed; some go away in
+the middle of an answer; every few seconds another model is promoted and loaded under all of them. Every request is
+counted, here and by the server. Writes soak.json; ends with status 1 where something is not as it should be.
+"""
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.bench_train import machine
+from benchmarks.decoding_models import SAMPLING, Sampling, make_checkpoint, prompts
+from benchmarks.http_load import Exchange, drive
+from benchmarks.servers import ModelServer, Process, make_volume
+from tinygpt.durable import write_whole
+from tinygpt.model.config import SIZES
+from tinygpt.runtime.volume import Volume
+
+_LENGTHS = (1, 8, 64, 200, 4096)
+_GROWTH = 1.1
+"""Resident memory at the end over that after the first fifth: what is still flat."""
+_SETTLES_WITHIN = 30.0
+_RELOAD_CLIENTS = 32
+
+
+@dataclass(frozen=True)
+class Soaked:
+    """What was counted."""
+
+    seconds: float
+    clients: int
+    sent: int
+    answered: int
+    given_up: int
+    lost: int
+    tokens_a_second: float
+    answers_by_model: dict[str, int]
+    promotions: int
+    resident_mib: list[float]
+    running_at_the_end: float
+    counted_by_the_server: int
+    """Sequences by what ended them, in all."""
+
+    @property
+    def growth(self) -> float:
+        """Of memory, from the first fifth to the end."""
+        return self.resident_mib[-1] / self.resident_mib[len(self.resident_mib) // 5]
+
+    def problems(self) -> list[str]:
+        found = []
+        if self.lost:
+            found.append(f"{self.lost} of {self.sent} requests were lost")
+        if self.growth > _GROWTH:
+            found.append(f"memory grew {self.growth:.2f} times")
+        if self.running_at_the_end:
+            found.append(f"{self.running_at_the_end:g} slots were never freed")
+        if self.counted_by_the_server != self.sent:
+            found.append(f"the server counted {self.counted_by_the_server} requests where {self.sent} were sent")
+        if self.promotions and len(self.answers_by_model) < 2:
+            found.append("no promoted model ever answered")
+        return found
+
+
+def soak(home: Path, *, seconds: float, clients: int, promote_every: float, cores: set[int], steps: int) -> Soaked:
+    """Serve two small models by turns, under load for `seconds`."""
+    checkpoints = [home / f"{seed}.pt" for seed in range(2)]
+    for seed, path in enumerate(checkpoints):
+        make_checkpoint(SIZES["tiny"], path, steps, seed)
+    volume = make_volume(home / "volume", *checkpoints)
+    server = ModelServer()
+    requests, given_up = _requests(server)
+    with server.started(home / "volume", cores) as process, _Beside(process, volume, promote_every) as beside:
+        load = drive(process.port, requests, clients=clients, seconds=seconds, give_up=given_up)
+        _settle(process)
+        metrics = _metrics(process)
+    good = [one for one in load.exchanges if one.status == 200 and not one.given_up]
+    return Soaked(
+        seconds=load.ended - load.started,
+        clients=clients,
+        sent=len(load.exchanges),
+        answered=len(good),
+        given_up=sum(one.given_up for one in load.exchanges),
+        lost=len(load.lost),
+        tokens_a_second=_of(metrics, "tinygpt_generation_tokens_total") / (load.ended - load.started),
+        answers_by_model=dict(Counter(_model(one) for one in good)),
+        promotions=beside.promotions,
+        resident_mib=beside.resident_mib,
+        running_at_the_end=_of(metrics, "tinygpt_num_requests_running"),
+        counted_by_the_server=int(_of(metrics, "tinygpt_request_success_total")),
+    )
+
+
+def _requests(server: ModelServer) -> tuple[list[bytes], set[bytes]]:
+    """Requests of every length, whole and streamed, and those that a client gives up: every fifth, all streamed."""
+    texts = prompts(64)
+    greedy = Sampling(temperature=0.0)
+    requests, given_up = [], set()
+    for i, prompt in enumerate(texts):
+        goes_away = i % 5 == 4
+        sampling = greedy if i % 7 == 0 else SAMPLING
+        length = _LENGTHS[-1] if goes_away else _LENGTHS[i % len(_LENGTHS)]
+        request = server.request(prompt, length, sampling, stream=goes_away or i % 2 == 1)
+        requests.append(request)
+        if goes_away:
+            given_up.add(request)
+    return requests, given_up
+
+
+class _Beside:
+    """What happens next to the load: promotions by turns, and a look at the server's memory, from a thread."""
+
+    def __init__(self, process: Process, volume: Volume, promote_every: float) -> None:
+        self.promotions = 0
+        self.resident_mib: list[float] = []
+        self._process = process
+        self._volume = volume
+        self._promote_every = promote_every
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "_Beside":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        started = time.monotonic()
+        while not self._stop.wait(0.25):
+            self.resident_mib.append(self._process.resident_bytes() / 2**20)
+            if time.monotonic() - started > self._promote_every * (self.promotions + 1):
+                self.promotions += 1
+                self._volume.promote(f"model-{self.promotions % 2}")
+
+
+def _settle(process: Process) -> None:
+    """Wait until nothing runs, or for as long as that may take."""
+    deadline = time.monotonic() + _SETTLES_WITHIN
+    while _of(_metrics(process), "tinygpt_num_requests_running") and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _metrics(process: Process) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=10) as response:
+        text: str = response.read().decode()
+        return text
+
+
+def _of(metrics: str, name: str) -> float:
+    """The sum over a metric's labels."""
+    return sum(float(value) for value in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", metrics, re.MULTILINE))
+
+
+def _model(exchange: Exchange) -> str:
+    """The model that wrote an answer: the last event of a stream has it too."""
+    if exchange.body.startswith(b"{"):
+        return str(json.loads(exchange.body)["model"])
+    return str([event for _, event in exchange.events()][-1]["model"])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="make bench-soak ARGS=...", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=600.0, metavar="S", help="default: %(default)s")
+    parser.add_argument("--clients", type=int, default=64, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--promote-every", type=float, default=10.0, metavar="S", help="0 for never (default: %(default)s)"
+    )
+    parser.add_argument("--steps", type=int, default=100, metavar="N", help="that the models learn for")
+    parser.add_argument(
+        "--cores", type=lambda text: {int(core) for core in text.split(",")}, default={0, 1}, metavar="N,N"
+    )
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", metavar="FOLDER")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="tinygpt-soak-") as name:
+        soaked = soak(
+            Path(name),
+            seconds=options.seconds,
+            clients=options.clients,
+            promote_every=options.promote_every or float("inf"),
+            cores=options.cores,
+            steps=options.steps,
+        )
+    problems = soaked.problems()
+    options.out.mkdir(parents=True, exist_ok=True)
+    report = {"machine": machine(), "soak": asdict(soaked) | {"growth": soaked.growth}, "problems": problems}
+    write_whole(options.out / "soak.json", json.dumps(report, indent=1) + "\n")
+    print(json.dumps(asdict(soaked) | {"resident_mib": [soaked.resident_mib[0], soaked.resident_mib[-1]]}, indent=1))
+    print(*problems or ["As it should be: nothing lost, memory flat, every slot free."], sep="\n")
+    sys.exit(bool(problems))
+
+
+if __name__ == "__main__":
+    main()

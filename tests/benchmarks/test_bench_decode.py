@@ -1,0 +1,452 @@
+"""`make bench-decode`: what it measures, counts and writes; and that the compiled decoder is the fast one."""
+
+import importlib.util
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from benchmarks.bench_decode import main
+from benchmarks.bench_soak import Soaked, soak
+from benchmarks.decode_report import Results, Share, goals, markdown, plot
+from benchmarks.decoding_ceiling import read_gigabytes_a_second
+from benchmarks.decoding_cells import Agreement, Decoded, Model
+from benchmarks.decoding_exports import StepWithCache, export_hugging_face, gpt2_tensors, nanogpt_model
+from benchmarks.decoding_models import (
+    GREEDY,
+    NETWORKS,
+    PROMPT_CHARACTERS,
+    SAMPLING,
+    flops_a_token,
+    make_checkpoint,
+    prompts,
+)
+from benchmarks.decoding_sides import CHECKPOINT, HUGGING_FACE, Ours, Transformers
+from benchmarks.http_load import drive, post
+from benchmarks.serving_cells import CLIENTS, Served, StartUp, serve, start_up
+from benchmarks.side_process import Speed
+from tinygpt.data.tokenizer import EOS, CharacterTokenizer
+from tinygpt.inference.decoder import Backend
+from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tinygpt.model.config import ModelConfig
+from tinygpt.model.transformer import TinyGPT
+
+_TOKENS = 64
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder with random weights in it, in GPT-2's architecture."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = CharacterTokenizer.from_corpus([])
+    torch.manual_seed(0)
+    model = TinyGPT(ModelConfig(vocab_size=tokenizer.vocab_size, dropout=0.0)).eval()
+    save_checkpoint(Checkpoint(_never_ending(model), tokenizer), folder / CHECKPOINT)
+    return folder
+
+
+def _never_ending(model: TinyGPT) -> TinyGPT:
+    """`<EOS>` opposite to the mean of what the head is given: other tokens always come first."""
+    with torch.no_grad():
+        model.final_norm.bias.fill_(1.0)
+        model.token_embedding.weight[EOS] = -1.0
+    return model
+
+
+def _side(folder: Path, backend: Backend) -> tuple[Ours, list[list[int]]]:
+    tokenizer = load_checkpoint(folder / CHECKPOINT).tokenizer
+    side = Ours(folder, cores=1, streams=1, backend=backend, weights="float32")
+    return side, [tokenizer.encode_prompt(prompts(1)[0])]
+
+
+def test_the_compiled_decoder_is_several_times_as_fast_as_the_pytorch_one(folder: Path) -> None:
+    """Processor time of this thread, of which other processes take nothing; the best of alternating runs. The ratio
+    is above ten on an idle machine."""
+    sides = [_side(folder, backend) for backend in ("compiled", "torch")]
+    seconds: list[list[float]] = [[], []]
+    for _ in range(5):
+        for of_side, (side, prompt) in zip(seconds, sides, strict=True):
+            started = time.thread_time()
+            (text,) = side.generate(prompt, _TOKENS, SAMPLING)
+            of_side.append(time.thread_time() - started)
+            assert len(text) == _TOKENS
+
+    compiled, plain = (min(of_side[1:]) for of_side in seconds)
+
+    assert plain / compiled > 3
+
+
+def test_both_of_our_decoders_give_the_same_greedy_text(folder: Path) -> None:
+    texts = []
+    for backend in ("compiled", "torch"):
+        side, prompt = _side(folder, backend)
+        texts.append(side.generate(prompt, _TOKENS, GREEDY))
+
+    assert texts[0] == texts[1]
+
+
+def test_the_weights_are_trained_until_no_answer_ends_early(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(NETWORKS["tiny"], tmp_path / CHECKPOINT, steps=25)
+    ids = [checkpoint.tokenizer.encode_prompt(prompt) for prompt in prompts(8)]
+    side = Ours(tmp_path, cores=1, streams=8, backend="compiled", weights="float32")
+
+    texts = side.generate(ids, 200, SAMPLING)
+
+    assert [len(text) for text in texts] == [200] * 8
+    assert {len(prompt) for prompt in ids} == {PROMPT_CHARACTERS + 2}
+    assert all(weight.dtype == torch.float32 for weight in checkpoint.model.parameters())
+
+
+def test_the_graph_for_onnx_gives_the_models_logits_step_by_step(folder: Path) -> None:
+    model = load_checkpoint(folder / CHECKPOINT).model
+    config = model.config
+    ids = torch.randint(5, config.vocab_size, (2, 9))
+    graph, cache = StepWithCache(model), torch.zeros(config.layers, 2, 2, config.heads, 0, config.head_width)
+
+    with torch.inference_mode():
+        expected = model(ids)
+        mask = torch.full((6, 6), float("-inf")).triu(1)
+        logits, cache = graph(ids[:, :6], torch.arange(6), mask, cache)
+        torch.testing.assert_close(logits, expected[:, 5], rtol=1e-4, atol=1e-5)
+        for position in range(6, 9):
+            one = ids[:, position : position + 1]
+            logits, cache = graph(one, torch.tensor([position]), torch.zeros(1, position + 1), cache)
+            torch.testing.assert_close(logits, expected[:, position], rtol=1e-4, atol=1e-5)
+
+
+def test_only_gpt2s_architecture_is_given_to_peers() -> None:
+    with pytest.raises(ValueError, match="GPT-2"):
+        gpt2_tensors(TinyGPT(ModelConfig(positions="rotary")))
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("transformers"), reason="a peer, of .venv-bench")
+def test_transformers_gives_our_greedy_text_from_the_exported_weights(folder: Path) -> None:
+    export_hugging_face(load_checkpoint(folder / CHECKPOINT), folder / HUGGING_FACE)
+    side, prompt = _side(folder, "torch")
+
+    assert Transformers(folder).generate(prompt, _TOKENS, GREEDY) == side.generate(prompt, _TOKENS, GREEDY)
+
+
+def test_a_checkout_of_nanogpt_gets_our_weights(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(_LIKE_NANOGPT)
+    checkpoint = load_checkpoint(folder / CHECKPOINT)
+
+    theirs = nanogpt_model(checkpoint, tmp_path)
+
+    ours = checkpoint.model.state_dict()
+    assert torch.equal(theirs.transformer.wpe.weight, ours["position_embedding.weight"])
+    assert torch.equal(theirs.transformer.h[1].mlp.c_fc.weight, ours["blocks.1.mlp.expand.weight"])
+    assert torch.equal(theirs.lm_head.weight, ours["token_embedding.weight"])
+
+
+_LIKE_NANOGPT = """
+from dataclasses import dataclass
+from torch import nn
+
+@dataclass
+class GPTConfig:
+    block_size: int
+    vocab_size: int
+    n_layer: int
+    n_head: int
+    n_embd: int
+    dropout: float
+    bias: bool
+
+def block(c):
+    return nn.ModuleDict({
+        "ln_1": nn.LayerNorm(c),
+        "attn": nn.ModuleDict({"c_attn": nn.Linear(c, 3 * c), "c_proj": nn.Linear(c, c)}),
+        "ln_2": nn.LayerNorm(c),
+        "mlp": nn.ModuleDict({"c_fc": nn.Linear(c, 4 * c), "c_proj": nn.Linear(4 * c, c)}),
+    })
+
+class GPT(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        c = config.n_embd
+        self.transformer = nn.ModuleDict({
+            "wte": nn.Embedding(config.vocab_size, c),
+            "wpe": nn.Embedding(config.block_size, c),
+            "h": nn.ModuleList(block(c) for _ in range(config.n_layer)),
+            "ln_f": nn.LayerNorm(c),
+        })
+        self.lm_head = nn.Linear(c, config.vocab_size, bias=False)
+        self.lm_head.weight = self.transformer.wte.weight
+"""
+
+
+def test_a_tokens_operations_are_those_that_torch_counts(folder: Path) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = load_checkpoint(folder / CHECKPOINT).model
+    cache = torch.zeros(2, 2, 1, model.config.heads, 99, model.config.head_width)
+
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        StepWithCache(model)(torch.tensor([[7]]), torch.tensor([99]), torch.zeros(1, 100), cache)
+
+    assert flops_a_token(model.config, [100]) == counter.get_total_flops()
+
+
+def test_a_larger_buffer_is_read_no_faster_than_memory_allows() -> None:
+    assert 0.1 < read_gigabytes_a_second(1 << 20, core=0) < 10_000
+
+
+# -- the load generator, against a server of a few lines
+
+
+_Part = bytes | Callable[[], bytes]
+
+
+def _receives(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.recv(65536))
+    except ConnectionError:
+        return False
+
+
+@contextmanager
+def _answering(answer: Callable[[int], list[_Part]]) -> Iterator[int]:
+    """A server whose n-th answer is what `answer(n)` lists, sent piece by piece. A piece that is empty, or says so,
+    closes the connection. Yields the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    count = iter(range(1_000_000))
+
+    def serve_one(connection: socket.socket) -> None:
+        with connection:
+            while _receives(connection):
+                for part in answer(next(count)):
+                    content = part if isinstance(part, bytes) else part()
+                    connection.sendall(content)
+                    if not content or b"Connection: close" in content:
+                        return
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve_one, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+_PLAIN = b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}'
+_BROKEN = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{"
+_REFUSED = b"HTTP/1.1 429 no\r\nContent-Length: 0\r\n\r\n"
+_STREAM_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def _chunk(content: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(content), content)
+
+
+def test_every_request_is_answered_and_counted() -> None:
+    with _answering(lambda _: [_PLAIN]) as port:
+        load = drive(port, [post("/", {"x": 1})], clients=4, count=50)
+
+    assert len(load.exchanges) == 50
+    assert not load.lost
+    assert {exchange.body for exchange in load.exchanges} == {b'{"a":1}'}
+    assert all(load.started <= one.sent < one.done for one in load.exchanges)
+
+
+def test_an_answer_that_breaks_off_or_refuses_is_lost_and_the_client_goes_on() -> None:
+    answers = [_PLAIN, _BROKEN, _REFUSED, _PLAIN, _PLAIN]
+    with _answering(lambda n: [answers[n % 5]]) as port:
+        load = drive(port, [post("/", {})], clients=1, count=10)
+
+    assert [one.status for one in load.exchanges] == [200, 0, 429, 200, 200] * 2
+    assert len(load.lost) == 4
+
+
+def test_an_idle_connection_that_the_server_closed_costs_no_request() -> None:
+    with _answering(lambda _: [_PLAIN, b""]) as port:
+        load = drive(port, [post("/", {})], clients=2, count=20)
+
+    assert [one.status for one in load.exchanges] == [200] * 20
+
+
+def test_events_of_a_stream_have_the_time_at_which_they_came() -> None:
+    events = [_chunk(b'data: {"text": "%d"}\n\n' % i) for i in range(2)]
+    arrived = threading.Event()
+
+    def second_when_the_first_was_read() -> bytes:
+        arrived.wait(10)
+        return events[1] + b"0\r\n\r\n"
+
+    with _answering(lambda _: [_STREAM_HEAD + events[0], second_when_the_first_was_read]) as port:
+        timer = threading.Timer(0.2, arrived.set)
+        timer.start()
+        (exchange,) = drive(port, [post("/", {})], clients=1, count=1).exchanges
+
+    (first, zero), (second, one) = exchange.events()
+    assert (zero, one) == ({"text": "0"}, {"text": "1"})
+    assert exchange.body == b'data: {"text": "0"}\n\ndata: {"text": "1"}\n\n'
+    assert second - first > 0.1
+    assert exchange.sent < first < second == exchange.done
+
+
+def test_a_client_that_goes_away_has_lost_nothing() -> None:
+    stays, leaves = post("/", {"stays": True}), post("/", {"stays": False})
+    with _answering(lambda _: [_STREAM_HEAD + _chunk(b"data: {}\n\n"), lambda: b"0\r\n\r\n"]) as port:
+        load = drive(port, [stays, leaves], clients=2, count=10, give_up={leaves})
+
+    assert not load.lost
+    assert sum(one.given_up for one in load.exchanges) + sum(one.whole for one in load.exchanges) == 10
+
+
+# -- the model server under load
+
+
+def test_our_server_is_measured_over_http_and_its_start_up(folder: Path) -> None:
+    model = Model("tiny", folder, load_checkpoint(folder / CHECKPOINT).tokenizer, for_peers=True)
+    cores = set(sorted(os.sched_getaffinity(0))[:2])
+
+    served = serve(model, prompts(8), cores, llama=None, seconds=0.4, repetitions=1, settings={}, say=lambda _: None)
+    started = start_up(model, cores, repetitions=1, settings={}, say=lambda _: None)
+
+    assert [one.clients for one in served] == [*CLIENTS, 32]
+    assert not sum(one.lost for one in served)
+    assert all(one.tokens_a_second > 0 and one.resident_mib > 0 for one in served)
+    assert [one.first_token_p99_seconds is None for one in served] == [True] * 4 + [False]
+    assert [one.kernels for one in started] == ["compiled anew", "cached"]
+    assert started[1].seconds < started[0].seconds
+
+
+def test_a_soak_counts_every_request_through_reloads_and_clients_that_go_away(tmp_path: Path) -> None:
+    cores = set(sorted(os.sched_getaffinity(0))[:2])
+
+    soaked = soak(tmp_path, seconds=6, clients=48, promote_every=2, cores=cores, steps=2)
+
+    assert soaked.lost == 0
+    assert soaked.counted_by_the_server == soaked.sent
+    assert soaked.running_at_the_end == 0
+    assert soaked.given_up > 0
+    assert set(soaked.answers_by_model) == {"model-0", "model-1"}
+
+
+def test_a_soak_that_is_not_as_it_should_be_says_so(tmp_path: Path) -> None:
+    good = Soaked(
+        seconds=10,
+        clients=64,
+        sent=100,
+        answered=90,
+        given_up=10,
+        lost=0,
+        tokens_a_second=1,
+        answers_by_model={"model-0": 50, "model-1": 40},
+        promotions=1,
+        resident_mib=[100.0, 101.0, 102.0, 101.0, 102.0],
+        running_at_the_end=0,
+        counted_by_the_server=100,
+    )
+    bad = replace(
+        good, lost=1, resident_mib=[50.0, 100.0, 120.0], running_at_the_end=1, answers_by_model={"model-0": 90}
+    )
+
+    assert good.problems() == []
+    assert len(bad.problems()) == 4
+    assert len(replace(good, counted_by_the_server=99).problems()) == 1
+
+
+# -- what it all comes to
+
+
+def _decoded(side: str, speeds: list[float], streams: int = 1) -> list[Decoded]:
+    return [Decoded("tiny", streams, side, i, Speed(int(speed), 1.0, 1.0)) for i, speed in enumerate(speeds)]
+
+
+def _served(side: str, clients: int, speed: float, first: float | None = None) -> Served:
+    return Served("tiny", side, clients, 0, speed, 0.01, 0.02, first, 100, 0, 0.5, 0.1, 200.0)
+
+
+def _results() -> Results:
+    return Results(
+        agreements=[Agreement("tiny", "ours, PyTorch", 4, 4, None), Agreement("tiny", "llama.cpp", 4, 3, 17)],
+        decoded=[
+            *_decoded("ours, float32", [3000, 2000, 4000]),
+            *_decoded("ours, int8", [5000, 6000, 7000]),
+            *_decoded("CTranslate2, float32", [1500, 1000, 2000]),
+            *_decoded("CTranslate2, int8", [2500, 2000, 3500]),
+            *_decoded("nanoGPT", [100]),
+            *_decoded("ours, int8", [9000], streams=32),
+            *_decoded("CTranslate2, int8", [6000], streams=32),
+        ],
+        served=[
+            *(_served("ours", clients, 1000 + clients) for clients in CLIENTS),
+            _served("ours", 32, 900, first=0.06),
+            *(_served("llama.cpp", clients, 250) for clients in CLIENTS),
+        ],
+        shares=[Share("tiny", 1, "ours, int8", 6.0, 10.0, "GB/s")],
+        start_ups=[StartUp("tiny", "cached", 0, 2.5), StartUp("tiny", "compiled anew", 0, 9.0)],
+    )
+
+
+def test_a_ratio_is_that_of_the_best_of_ours_to_the_best_of_a_peer_in_the_same_repetition() -> None:
+    one_stream = next(goal for goal in goals(_results()) if goal.what.startswith("1 streams"))
+
+    assert one_stream.what == "1 streams, tiny: ours, int8 over CTranslate2, int8"
+    assert (one_stream.figure.low, one_stream.figure.median, one_stream.figure.high) == (2.0, 2.0, 3.0)
+    assert one_stream.met
+
+
+def test_every_goal_that_is_not_met_is_said_to_be() -> None:
+    found = {goal.what: goal.met for goal in goals(_results())}
+
+    assert [what for what, met in found.items() if not met] == [
+        "32 streams, tiny: ours, int8 over CTranslate2, int8",
+        "first token p99, tiny, 32 clients",
+        "checkpoint to first token, tiny, kernels cached",
+    ]
+    assert found["HTTP, tiny, 128 clients, over llama.cpp"]
+
+
+def test_tokens_a_second_that_fall_with_more_clients_miss_the_goal() -> None:
+    falls = [_served("ours", clients, speed) for clients, speed in zip(CLIENTS, (100, 200, 150, 210), strict=True)]
+
+    growth = next(goal for goal in goals(Results(served=falls)) if "as clients grow" in goal.what)
+
+    assert growth.figure.median == 0.75
+    assert not growth.met
+
+
+def test_only_what_rounds_may_turn_at_a_near_tie() -> None:
+    sides = ("ours, float32", "ours, int8", "CTranslate2, float32", "llama.cpp", "nanoGPT")
+
+    whole = [side for side in sides if Agreement("tiny", side, 1, 0, 3).must_be_whole]
+
+    assert whole == ["ours, float32", "CTranslate2, float32", "nanoGPT"]
+
+
+def test_the_report_has_every_figure_and_a_plot(tmp_path: Path) -> None:
+    text = markdown(_results())
+    plot(_results(), tmp_path / "decode.svg")
+
+    assert "| ours, int8 | 6,000 (5,000 to 7,000) | 1.00 |" in text
+    assert "| nanoGPT | 100 | 60.00 (50.00 to 70.00) |" in text
+    assert "| tiny | llama.cpp | 3 of 4 | 17 tokens |" in text
+    assert "| tiny | 1 | ours, int8 | 6.0 GB/s | 10.0 GB/s | 60% |" in text
+    assert ElementTree.parse(tmp_path / "decode.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--sizes", "huge"], ["--only", "all"], ["--ours", "ours, float8"], ["--llama-server", "gone"]]
+)
+def test_what_makes_no_sense_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
