@@ -32,10 +32,11 @@ ROWS = [
 
 
 class Stack:
-    """Starts, kills and asks the services. `home` is their volume."""
+    """Starts, kills and asks the services. `home` is their volume, `settings` are more of their variables."""
 
-    def __init__(self, home: Path, work: Path) -> None:
+    def __init__(self, home: Path, work: Path, **settings: str) -> None:
         self.home = home
+        self._settings = settings
         self._work = work
         self._redis_port = free_port()
         self.gateway_port = free_port()
@@ -63,6 +64,7 @@ class Stack:
             "TINYGPT_MODEL_SERVER_URLS": f"http://127.0.0.1:{self.model_server_port}",
             "TINYGPT_QUICK_START": "false",
             "TINYGPT_MAX_UPLOAD_MB": "1",
+            **self._settings,
         }
 
     # -- processes

@@ -52,7 +52,7 @@ def test_a_trained_model_answers(stack: Stack, first_model: str) -> None:
         "/generate", json={"prompt": "reverse the list nums"}, headers={"X-Request-Id": "from-the-client"}
     )
     assert response.status_code == 200, response.text
-    assert response.json()["model_id"] == first_model
+    assert response.json()["model"] == first_model
     assert response.headers["X-Request-Id"] == "from-the-client"
     wait_until(lambda: '"request_id": "from-the-client"' in stack.log("model_server"), "the id reaches the other log")
 
@@ -86,7 +86,7 @@ def test_a_prompt_with_odd_characters_gets_an_answer_or_a_sentence(stack: Stack,
 
 
 def test_the_same_seed_gives_the_same_answer(stack: Stack, first_model: str) -> None:
-    request = {"prompt": "sort the list xs", "temperature": 1.5, "seed": 5, "retrieval": False, "post_process": False}
+    request = {"prompt": "sort the list xs", "temperature": 1.5, "seed": 5, "fallback": "never", "post_process": False}
     answers = {stack.http.post("/generate", json=request).json()["code"] for _ in range(3)}
     assert len(answers) == 1
 

@@ -5,9 +5,9 @@ change the answer and can't (`tools`, `logit_bias`, ...) are refused in a senten
 (`top_k`, `min_p`, `repetition_penalty`, `balanced`, ...) may be sent beside theirs, under the same names.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tinygpt.contracts.generation import (
     MAX_CHOICES,
@@ -27,6 +27,17 @@ OpenAIFinishReason = Literal["stop", "length"]
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+def _refused(instead: str) -> AfterValidator:
+    """Refuses a field that says anything, and says what to do `instead`."""
+
+    def refuse(value: object) -> object:
+        if value:
+            raise ValueError(f"it is not supported here: {instead}")
+        return value
+
+    return AfterValidator(refuse)
 
 
 class StreamOptions(BaseModel):
@@ -55,22 +66,12 @@ class SamplingOptions(BaseModel):
     repetition_window: int | None = Field(default=None, ge=1, le=1024, description="Not OpenAI's; by default 64.")
     balanced: bool | None = Field(default=None, description="Not OpenAI's: keep brackets and quotes balanced.")
 
-    frequency_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
-    presence_penalty: Annotated[float | None, Field(ge=-2, le=2)] = None
-    logit_bias: dict[str, float] | None = None
-
-    unsupported: ClassVar[dict[str, str]] = {
-        "frequency_penalty": "use repetition_penalty",
-        "presence_penalty": "use repetition_penalty",
-        "logit_bias": "leave it out",
-    }
-    """Fields that are refused when they say anything, and what to do instead."""
+    frequency_penalty: Annotated[float | None, _refused("use repetition_penalty")] = None
+    presence_penalty: Annotated[float | None, _refused("use repetition_penalty")] = None
+    logit_bias: Annotated[dict[str, float] | None, _refused("leave it out")] = None
 
     @model_validator(mode="after")
-    def _only_what_can_be_honoured(self) -> Self:
-        for name, instead in self.unsupported.items():
-            if getattr(self, name):
-                raise ValueError(f"{name} is not supported here: {instead}")
+    def _stream_options_with_stream(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options goes with stream: true")
         return self
@@ -111,14 +112,9 @@ class CompletionRequest(SamplingOptions):
         description="What the code should do; several prompts get `n` answers each."
     )
     logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
-    echo: bool | None = None
-    suffix: str | None = None
+    echo: Annotated[bool | None, _refused("the prompt is not part of the answer")] = None
+    suffix: Annotated[str | None, _refused("the model writes on from the prompt only")] = None
     best_of: int | None = None
-
-    unsupported: ClassVar[dict[str, str]] = SamplingOptions.unsupported | {
-        "echo": "the prompt is not part of the answer",
-        "suffix": "the model writes on from the prompt only",
-    }
 
     @model_validator(mode="after")
     def _best_of_is_n(self) -> Self:
@@ -137,10 +133,19 @@ class TextPart(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """One of the conversation. Parts other than text can't be read."""
+    """One of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[TextPart] | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _only_text(cls, content: object) -> object:
+        parts = content if isinstance(content, list) else []
+        others = {str(part.get("type")) for part in parts if isinstance(part, dict)} - {"text"}
+        if others:
+            raise ValueError(f"only parts of the type text can be read here, not {', '.join(sorted(others))}")
+        return content
 
     @property
     def text(self) -> str:
@@ -162,14 +167,9 @@ class ChatCompletionRequest(SamplingOptions):
     max_completion_tokens: int | None = Field(default=None, ge=1, description="The newer name of `max_tokens`.")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS, description="Goes with `logprobs`.")
-    tools: list[Any] | None = None
-    functions: list[Any] | None = None
+    tools: Annotated[list[Any] | None, _refused("the model writes code and calls nothing")] = None
+    functions: Annotated[list[Any] | None, _refused("the model writes code and calls nothing")] = None
     response_format: dict[str, Any] | None = None
-
-    unsupported: ClassVar[dict[str, str]] = SamplingOptions.unsupported | {
-        "tools": "the model writes code and calls nothing",
-        "functions": "the model writes code and calls nothing",
-    }
 
     @field_validator("messages")
     @classmethod
@@ -182,10 +182,15 @@ class ChatCompletionRequest(SamplingOptions):
         not_blank(asked)
         return messages
 
+    @field_validator("response_format")
+    @classmethod
+    def _text(cls, response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+        if response_format is not None and response_format.get("type") != "text":
+            raise ValueError("only {'type': 'text'} is supported here")
+        return response_format
+
     @model_validator(mode="after")
-    def _text_with_logprobs_or_not(self) -> Self:
-        if self.response_format is not None and self.response_format.get("type") != "text":
-            raise ValueError("response_format is not supported here, but for {'type': 'text'}")
+    def _top_logprobs_with_logprobs(self) -> Self:
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("top_logprobs goes with logprobs: true")
         return self
