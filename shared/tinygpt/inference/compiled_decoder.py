@@ -204,8 +204,8 @@ def write(
         compute_logits(weights, rows, len(writing))
         for row in range(len(writing)):
             slot = slots[writing[row]]
-            logits = rows.logits[row, : len(allowed)]
-            answer = sequences.ids[writing[row], slot.prompt_length : slot.length]
+            logits = rows.logits[row][: len(allowed)]
+            answer = sequences.ids[writing[row]][slot.prompt_length : slot.length]
             token, logprob = next_token(logits, allowed, answer, slot.sampling, len(answer))
             if token == EOS:
                 ended[row] = _EOS

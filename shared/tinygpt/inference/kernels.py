@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygpt.inference.jit import jit
+from tinygpt.inference.jit import inlined, part
 from tinygpt.inference.lanes import (
     LANES,
     WIDE,
@@ -84,7 +84,7 @@ class Rows(NamedTuple):
     """(T,): of one query."""
 
 
-@jit
+@inlined
 def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> None:
     """Read the first `count` rows' tokens: their keys and values are kept, the stream is left in `rows.x`."""
     embed(weights, sequences.ids, rows, count)
@@ -93,14 +93,14 @@ def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> N
         mlp(weights, sequences, rows, count, layer)
 
 
-@jit
+@inlined
 def compute_logits(weights: Weights, rows: Rows, count: int) -> None:
     """From the stream to logits over each row's next token, in `rows.logits`."""
     layer_norm(rows.x, count, weights.final_norm, 0, weights.width, rows.normed)
     linear(rows.normed, count, weights.head, 0, rows.logits)
 
 
-@jit
+@inlined
 def embed(weights: Weights, ids: Integers, rows: Rows, count: int) -> None:
     """The sum of a token's embedding, its position's where positions are learned, and its n-grams'."""
     for row in range(count):
@@ -118,19 +118,19 @@ def embed(weights: Weights, ids: Integers, rows: Rows, count: int) -> None:
             add_row(weights.ngram_table, (hashed ^ (hashed >> 17)) % len(weights.ngram_table), rows.x, row)
 
 
-@jit
+@part
 def copy_row(table: Any, index: int, x: Floats, row: int) -> None:
     for i in range(0, x.shape[1], LANES):
         store(x, (row, i), load(table, (index, i)))
 
 
-@jit
+@part
 def add_row(table: Any, index: int, x: Floats, row: int) -> None:
     for i in range(0, x.shape[1], LANES):
         store(x, (row, i), load(x, (row, i)) + load(table, (index, i)))
 
 
-@jit
+@inlined
 def attention(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: int) -> None:
     """Normalise, project to queries, keys and values, attend, project back, add to the stream."""
     layer_norm(rows.x, count, weights.attention_norm, layer, weights.width, rows.normed)
@@ -139,9 +139,19 @@ def attention(weights: Weights, sequences: Sequences, rows: Rows, count: int, la
     heads = sequences.values.shape[2]
     for row in range(count):
         slot, position = rows.slot[row], rows.position[row]
+        for head in range(2 * heads):
+            prepare(
+                rows.projected,
+                row,
+                head,
+                weights.head_gain,
+                layer,
+                weights.normed_head_width,
+                weights.rotary_cosine,
+                weights.rotary_sine,
+                position,
+            )
         for head in range(heads):
-            prepare(rows.projected, row, position, head, weights, layer)
-            prepare(rows.projected, row, position, heads + head, weights, layer)
             keep_key(rows.projected, row, heads + head, sequences.keys, slot, layer, head, position)
             keep_value(rows.projected, row, 2 * heads + head, sequences.values, slot, layer, head, position)
     for row in range(count):
@@ -154,7 +164,7 @@ def attention(weights: Weights, sequences: Sequences, rows: Rows, count: int, la
     add(rows.x, rows.added, count)
 
 
-@jit
+@inlined
 def mlp(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: int) -> None:
     """Normalise, widen, GELU, narrow, add to the stream."""
     layer_norm(rows.x, count, weights.mlp_norm, layer, weights.width, rows.normed)
@@ -165,7 +175,7 @@ def mlp(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: i
     add(rows.x, rows.added, count)
 
 
-@jit
+@part
 def linear(x: Floats, count: int, weights: Linear, layer: int, y: Floats) -> None:
     """y = x @ weight.T * scale + bias, 64 outputs at a time, and of four rows so that each weight is loaded once for
     the four: their sums, 16 `Lanes`, stay in registers."""
@@ -186,7 +196,7 @@ def linear(x: Floats, count: int, weights: Linear, layer: int, y: Floats) -> Non
             row += 1
 
 
-@jit
+@part
 def product(x: Floats, row: int, weight: Any, layer: int, group: int) -> Any:
     sums = splat4(np.float32(0.0))
     for i in range(weight.shape[2]):
@@ -194,7 +204,7 @@ def product(x: Floats, row: int, weight: Any, layer: int, group: int) -> Any:
     return sums
 
 
-@jit
+@part
 def four_products(x: Floats, row: int, weight: Any, layer: int, group: int) -> Any:
     sums0 = sums1 = sums2 = sums3 = splat4(np.float32(0.0))
     for i in range(weight.shape[2]):
@@ -206,7 +216,7 @@ def four_products(x: Floats, row: int, weight: Any, layer: int, group: int) -> A
     return sums0, sums1, sums2, sums3
 
 
-@jit
+@part
 def layer_norm(x: Floats, count: int, norm: Norm, layer: int, width: int, y: Floats) -> None:
     """y = (x - mean) / standard deviation * gain + bias (Ba et al., 2016)."""
     for row in range(count):
@@ -216,7 +226,7 @@ def layer_norm(x: Floats, count: int, norm: Norm, layer: int, width: int, y: Flo
             store(y, (row, i), multiply_add(normed, load(norm.gain, (layer, i)), load(norm.bias, (layer, i))))
 
 
-@jit
+@part
 def mean_and_inverse_deviation(x: Floats, row: int, start: int, padded: int, width: int) -> tuple[Any, Any]:
     """Of `width` numbers from x[row, start] on, after which zeros fill `padded`."""
     sums = splat(np.float32(0.0))
@@ -232,7 +242,7 @@ def mean_and_inverse_deviation(x: Floats, row: int, start: int, padded: int, wid
     return mean, np.float32(1.0) / np.sqrt(variance + _EPSILON)
 
 
-@jit
+@part
 def convolve(x: Floats, rows: Rows, count: int, weight: Floats, layer: int, recent: Floats) -> None:
     """x[t] += sum over tap of weight[tap] * x[t - 1 - tap], the earlier ones from `recent`, which is brought up to
     date (`model/convolution.py`). weight (L, taps, channels); without taps nothing is added."""
@@ -249,44 +259,50 @@ def convolve(x: Floats, rows: Rows, count: int, weight: Floats, layer: int, rece
             store(recent, (slot, layer, position % taps, i), now)
 
 
-@jit
-def prepare(projected: Floats, row: int, position: int, head: int, weights: Weights, layer: int) -> None:
-    """Bring a head of a query or a key into the form whose products are scores: normalised, scaled, turned by its
-    position, dimension i with dimension i + D / 2 (`model/positions.py`), as the model is made."""
-    padded = weights.head_gain.shape[2]
-    start, half = head * padded, padded // 2
+@part
+def prepare(
+    projected: Floats,
+    row: int,
+    head: int,
+    gain: Floats,
+    layer: int,
+    normed_width: int,
+    cosine: Floats,
+    sine: Floats,
+    position: int,
+) -> None:
+    """Bring a head of a query or a key into the form whose products are scores: normalised if `normed_width` is not 0,
+    scaled, turned by its position, dimension i with dimension i + D / 2 (`model/positions.py`), if there are angles."""
+    width = gain.shape[2]
+    start, half = head * width, width // 2
     mean, inverse = np.float32(0.0), np.float32(1.0)
-    if weights.qk_norm:
-        mean, inverse = mean_and_inverse_deviation(projected, row, start, padded, weights.head_width)
+    if normed_width > 0:
+        mean, inverse = mean_and_inverse_deviation(projected, row, start, width, normed_width)
     for i in range(0, half, LANES):
-        a = (load(projected, (row, start + i)) - mean) * inverse * load(weights.head_gain, (layer, head, i))
-        b = (
-            (load(projected, (row, start + half + i)) - mean)
-            * inverse
-            * load(weights.head_gain, (layer, head, half + i))
-        )
-        if len(weights.rotary_cosine) > 0:
-            cosine, sine = load(weights.rotary_cosine, (position, i)), load(weights.rotary_sine, (position, i))
-            a, b = a * cosine - b * sine, b * cosine + a * sine
+        a = (load(projected, (row, start + i)) - mean) * inverse * load(gain, (layer, head, i))
+        b = (load(projected, (row, start + half + i)) - mean) * inverse * load(gain, (layer, head, half + i))
+        if len(cosine) > 0:
+            c, s = load(cosine, (position, i)), load(sine, (position, i))
+            a, b = a * c - b * s, b * c + a * s
         store(projected, (row, start + i), a)
         store(projected, (row, start + half + i), b)
 
 
-@jit
+@part
 def keep_key(projected: Floats, row: int, start: int, keys: Any, slot: int, layer: int, head: int, at: int) -> None:
     width = keys.shape[4]
     for i in range(width):
         keys[slot, layer, head, at // WIDE, i, at % WIDE] = projected[row, start * width + i]
 
 
-@jit
+@part
 def keep_value(projected: Floats, row: int, start: int, values: Any, slot: int, layer: int, head: int, at: int) -> None:
     width = values.shape[4]
     for i in range(0, width, LANES):
         store(values, (slot, layer, head, at, i), load(projected, (row, start * width + i)))
 
 
-@jit
+@part
 def match(
     projected: Floats, row: int, keys: Any, slot: int, layer: int, head: int, position: int, scores: Floats
 ) -> None:
@@ -299,7 +315,7 @@ def match(
         store4(scores, (block * WIDE,), sums)
 
 
-@jit
+@part
 def average(
     weights: Floats,
     sum_of_weights: float,
@@ -323,7 +339,7 @@ def average(
         store(attended, (row, head * width + i), ((sums0 + sums1) + (sums2 + sums3)) / sum_of_weights)
 
 
-@jit
+@part
 def exponentiate(scores: Floats, count: int) -> Any:
     """Replace `count` scores by exp(score - the largest), those after them up to a multiple of 16 by 0; the sum."""
     padded = (count + LANES - 1) // LANES * LANES
@@ -343,7 +359,7 @@ def exponentiate(scores: Floats, count: int) -> Any:
     return total(sums)
 
 
-@jit
+@part
 def gelu(x: Floats, count: int) -> None:
     """x times the probability that a standard normal number is below x (Hendrycks & Gimpel, 2016)."""
     for row in range(count):
@@ -352,7 +368,7 @@ def gelu(x: Floats, count: int) -> None:
             store(x, (row, i), a * np.float32(0.5) * (erf(a * np.float32(0.7071067811865476)) + np.float32(1.0)))
 
 
-@jit
+@part
 def erf(x: Any) -> Any:
     """The error function, to 2e-7 (Abramowitz & Stegun, 7.1.26)."""
     size = absolute(x)
@@ -364,7 +380,7 @@ def erf(x: Any) -> Any:
     return copy_sign(np.float32(1.0) - series * t * exp(np.float32(0.0) - size * size), x)
 
 
-@jit
+@part
 def exp(x: Any) -> Any:
     """e to the power of x, to a bit or two; at least e ** -87. x = n ln 2 + r, and e ** r by its Taylor series."""
     x = maximum(x, splat(np.float32(-87.0)))
@@ -378,7 +394,7 @@ def exp(x: Any) -> Any:
     return (series * r * r + r + np.float32(1.0)) * power_of_two(n)
 
 
-@jit
+@part
 def add(x: Floats, y: Floats, count: int) -> None:
     """x += y"""
     for row in range(count):

@@ -42,9 +42,8 @@ class Weights(NamedTuple):
 
     width: int
     """C, not rounded up."""
-    head_width: int
-    """D, not rounded up."""
-    qk_norm: bool
+    normed_head_width: int
+    """D, not rounded up, where queries and keys are normalised, else 0."""
     token_embedding: Floats
     """(V, C)"""
     position_embedding: Floats
@@ -105,8 +104,7 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
     attention_output = [(by_head(a.output.weight, 1), a.output.bias) for a in attentions]
     return Weights(
         width=config.width,
-        head_width=head_width,
-        qk_norm=config.qk_norm,
+        normed_head_width=head_width if config.qk_norm else 0,
         token_embedding=_array(_pad(model.token_embedding.weight, WIDE, 1)),
         position_embedding=_array(_pad(model.position_embedding.weight, WIDE, 1)) if not rotary else none,
         ngram_sizes=np.array(sorted(set(config.ngrams)), np.int64),

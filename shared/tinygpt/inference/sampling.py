@@ -122,27 +122,23 @@ def keep_top_p(probabilities: Floats, top_p: float) -> Floats:
 @jit
 def keep_likeliest(probabilities: Floats, count: int, mass: float) -> Floats:
     """The likeliest tokens, one after the other, until there are `count` or their probabilities reach `mass`."""
-    candidates = np.empty(len(probabilities), np.int32)
-    left = 0
-    least = (1.0 - mass) / len(probabilities)  # all tokens below it together can't be missed
+    tokens = np.empty(len(probabilities), np.int32)
+    candidates = np.empty(len(probabilities), np.float32)
+    found = 0
+    least = (1.0 - mass) / len(probabilities)  # of what is below it, all together can be missed
     for token in range(len(probabilities)):
         if probabilities[token] >= least:
-            candidates[left] = token
-            left += 1
+            tokens[found], candidates[found] = token, probabilities[token]
+            found += 1
     kept = np.zeros_like(probabilities)
     reached = np.float32(0.0)
-    while left > 0 and count > 0 and reached < mass:
-        best = 0
-        for i in range(1, left):
-            if probabilities[candidates[i]] > probabilities[candidates[best]]:
-                best = i
-        token = candidates[best]
-        kept[token] = probabilities[token]
-        reached += probabilities[token]
-        left -= 1
-        count -= 1
-        for i in range(best, left):  # in order: of equals, the first
-            candidates[i] = candidates[i + 1]
+    for _ in range(min(count, found)):
+        best = likeliest(candidates[:found])
+        kept[tokens[best]] = candidates[best]
+        reached += candidates[best]
+        candidates[best] = np.float32(-1.0)
+        if reached >= mass:
+            break
     return rescale(kept)
 
 
