@@ -12,7 +12,6 @@ from tinygpt.contracts.generation import GenerateRequest
 from tinygpt.data.rows import Row
 from tinygpt.evaluation.answers import Sampling, answer_all
 from tinygpt.evaluation.evaluate import EvaluationProgress, evaluate
-from tinygpt.evaluation.nearest import nearest_rows
 from tinygpt.evaluation.page import render_page
 from tinygpt.evaluation.report import EvaluationReport
 from tinygpt.inference.generator import CodeGenerator
@@ -203,20 +202,6 @@ def test_what_the_listener_raises_ends_the_answering_and_frees_the_slots() -> No
 
     wait_until(lambda: generator.engine.running == generator.engine.waiting == 0, "the slots are free")
     generator.generate(GenerateRequest(prompt="n", max_new_tokens=3))
-
-
-def test_the_nearest_row_is_the_one_that_retrieval_finds() -> None:
-    rows = [*TRAINING, Row("what is the sum of a list", "sum(xs)"), Row("Reverse, please: a list!", "xs[::-1]")]
-    prompts = ["please reverse the list a", "SUM of xs?", "length", "list of sum", "?"]
-    index = RetrievalIndex(rows)
-
-    for prompt, match in zip(prompts[:-1], nearest_rows(prompts[:-1], rows), strict=True):
-        assert match is not None
-        expected = index.nearest(prompt)
-        assert expected is not None
-        assert match.row == expected.row
-        assert match.similarity == pytest.approx(expected.similarity, abs=0.1)
-    assert nearest_rows(prompts, []) == [None] * 5
 
 
 def test_the_page_stands_by_itself_and_escapes_what_was_generated(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The nearest training prompt, and when there is none near enough."""
 
+import itertools
+
 import pytest
+from rapidfuzz import fuzz, process, utils
 
 from tinygpt.data.rows import Row
 from tinygpt.inference.retrieval import Match, RetrievalIndex
@@ -60,3 +63,21 @@ def test_an_empty_index_has_no_nearest_row() -> None:
 
 def test_a_very_long_prompt_is_near_to_nothing() -> None:
     assert INDEX.nearest("reverse " * 1250, floor=70.0) is None
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_many_prompts_get_the_matches_that_each_would_get_by_rapidfuzzs_own_search(workers: int) -> None:
+    words = ["sum", "list", "of", "the", "nums", "Reverse", "it!", "größe"]
+    prompts = [" ".join(pair) for pair in itertools.product(words, repeat=2)] + ["?"]
+
+    found = INDEX.nearest_of_each(prompts, workers=workers)
+
+    known = [row.prompt for row in ROWS]
+    for prompt, match in zip(prompts[:-1], found, strict=False):
+        _, similarity, index = process.extractOne(
+            prompt, known, scorer=fuzz.token_sort_ratio, processor=utils.default_process
+        )
+        assert match == Match(ROWS[index], round(similarity, 1))
+        assert match == INDEX.nearest(prompt)
+    assert found[-1] is None
+    assert RetrievalIndex([]).nearest_of_each(prompts) == [None] * len(prompts)

@@ -12,12 +12,12 @@ from tinygpt.data.rows import Row
 from tinygpt.evaluation.answers import Answer, BothAnswers, Sampling, answer_all
 from tinygpt.evaluation.judge import Attempt, why_failed
 from tinygpt.evaluation.limits import Limits
-from tinygpt.evaluation.nearest import nearest_rows
 from tinygpt.evaluation.report import Answered, BrokenRow, EvaluationReport, Group, RowOutcome
 from tinygpt.evaluation.sandbox import WHAT_THIS_IS_NOT, Sandbox
 from tinygpt.evaluation.syntax_tree import normalised
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.postprocess import parses
+from tinygpt.inference.retrieval import RetrievalIndex
 
 Phase = Literal["checking the rows", "answering", "judging"]
 
@@ -134,7 +134,7 @@ def _outcomes(
     workers: int,
 ) -> list[RowOutcome]:
     trained = {normalised(row.code) for row in training_rows}
-    matches = nearest_rows([row.prompt for row in rows], training_rows, workers=workers)
+    matches = RetrievalIndex(training_rows).nearest_of_each([row.prompt for row in rows], workers=workers)
     remaining = iter(reasons)
     outcomes = []
     for row, both, match in zip(rows, answers, matches, strict=True):
