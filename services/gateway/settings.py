@@ -17,9 +17,11 @@ class GatewaySettings(Settings):
     model_server_urls: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("http://127.0.0.1:8001",), description="Model servers, with commas between."
     )
-    request_timeout: float = Field(default=30.0, gt=0, le=600, description="Seconds that a /generate may take in all.")
-    max_in_flight: int = Field(default=8, ge=1, le=4096, description="Requests at the model servers at once.")
-    max_queue: int = Field(default=32, ge=0, le=65536, description="Requests waiting for a place; one more gets 429.")
+    request_timeout: float = Field(
+        default=30.0, gt=0, le=600, description="Seconds that an answer, or its stream, may take in all."
+    )
+    max_in_flight: int = Field(default=64, ge=1, le=4096, description="Requests at the model servers at once.")
+    max_queue: int = Field(default=128, ge=0, le=65536, description="Requests waiting for a place; one more gets 429.")
     max_queued_runs: int = Field(default=16, ge=1, le=10_000, description="Training runs that have not ended.")
     max_upload_mb: float = Field(default=32.0, gt=0, le=4096, description="Largest dataset upload, in MB.")
     max_event_streams: int = Field(default=64, ge=1, le=4096, description="Clients following runs at once.")

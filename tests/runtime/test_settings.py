@@ -94,7 +94,7 @@ def test_the_environment_comes_before_env_and_env_before_the_default(
 
 def test_an_empty_value_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGPT_MAX_QUEUE", "")
-    assert load_settings(GatewaySettings).max_queue == 32
+    assert load_settings(GatewaySettings).max_queue == 128
 
 
 def test_model_servers_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
