@@ -121,25 +121,44 @@ def keep_top_p(probabilities: Floats, top_p: float) -> Floats:
 
 @jit
 def keep_likeliest(probabilities: Floats, count: int, mass: float) -> Floats:
-    """The likeliest tokens, one after the other, until there are `count` or their probabilities reach `mass`."""
-    tokens = np.empty(len(probabilities), np.int32)
-    candidates = np.empty(len(probabilities), np.float32)
-    found = 0
+    """The likeliest tokens, one after the other, until there are `count` or their probabilities reach `mass`: taken
+    from a heap, for few are needed as a rule and to sort them all costs more."""
+    heap = np.empty(len(probabilities), np.int32)
+    size = 0
     least = (1.0 - mass) / len(probabilities)  # of what is below it, all together can be missed
     for token in range(len(probabilities)):
         if probabilities[token] >= least:
-            tokens[found], candidates[found] = token, probabilities[token]
-            found += 1
+            heap[size] = token
+            size += 1
+    for i in range(size // 2 - 1, -1, -1):
+        sift_down(heap, i, size, probabilities)
     kept = np.zeros_like(probabilities)
     reached = np.float32(0.0)
-    for _ in range(min(count, found)):
-        best = likeliest(candidates[:found])
-        kept[tokens[best]] = candidates[best]
-        reached += candidates[best]
-        candidates[best] = np.float32(-1.0)
+    for _ in range(min(count, size)):
+        token = heap[0]
+        kept[token] = probabilities[token]
+        reached += probabilities[token]
         if reached >= mass:
             break
+        size -= 1
+        heap[0] = heap[size]
+        sift_down(heap, 0, size, probabilities)
     return rescale(kept)
+
+
+@jit
+def sift_down(heap: Ids, i: int, size: int, probabilities: Floats) -> None:
+    """Swap the token at `i` with the likelier of the two below it, of equals the first, until none is likelier."""
+    while True:
+        best = i
+        for below in range(2 * i + 1, min(2 * i + 3, size)):
+            p, most = probabilities[heap[below]], probabilities[heap[best]]
+            if p > most or (p == most and heap[below] < heap[best]):
+                best = below
+        if best == i:
+            return
+        heap[i], heap[best] = heap[best], heap[i]
+        i = best
 
 
 @jit
