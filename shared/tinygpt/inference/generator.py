@@ -20,7 +20,7 @@ from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.beam import beam_search
 from tinygpt.inference.decoder import Backend, Weights, make_decoder
 from tinygpt.inference.engine import Engine
-from tinygpt.inference.postprocess import loops, parses, post_process_code
+from tinygpt.inference.postprocess import ignore_syntax_warnings, loops, parses, post_process_code
 from tinygpt.inference.retrieval import SIMILARITY_FLOOR, RetrievalIndex
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.sequence import Decoded, DecodeRequest, Event, Tokens
@@ -59,6 +59,7 @@ class CodeGenerator:
         self.retrieval = retrieval
         self.model_id = model_id
         self.similarity_floor = similarity_floor
+        ignore_syntax_warnings()
         decoder = make_decoder(model, tokenizer, slots=slots, backend=backend, weights=weights, threads=threads)
         self.engine = Engine(decoder, tokenizer, max_waiting=max_waiting, on_end=on_end)
 
@@ -185,11 +186,12 @@ class CodeGenerator:
                 completion_tokens=sum(one.tokens_written for one in decoded),
             ),
             timings=Timings(
-                queue=max(one.queue_seconds for one in decoded),
-                prefill=max(one.prefill_seconds for one in decoded),
-                decode=max(one.decode_seconds for one in decoded),
+                queue=_rounded(max(one.queue_seconds for one in decoded)),
+                prefill=_rounded(max(one.prefill_seconds for one in decoded)),
+                decode=_rounded(max(one.decode_seconds for one in decoded)),
                 first_token=min(
-                    (one.first_token_seconds for one in decoded if one.first_token_seconds is not None), default=None
+                    (_rounded(one.first_token_seconds) for one in decoded if one.first_token_seconds is not None),
+                    default=None,
                 ),
             ),
             choices=choices if request.n > 1 else None,
@@ -270,6 +272,11 @@ def _note_end(event: Event, ended: dict[int, Decoded]) -> None:
         raise event.error
     if event.decoded is not None:
         ended[event.id] = event.decoded
+
+
+def _rounded(seconds: float) -> float:
+    """To microseconds."""
+    return round(seconds, 6)
 
 
 def _why_unusable(text: str) -> str | None:

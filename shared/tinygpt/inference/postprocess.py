@@ -1,7 +1,10 @@
 """Repair of generated code, judged by `ast.parse`: the code is never run."""
 
 import ast
+import re
+import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
 _MOST_LINES_CUT = 200
@@ -15,12 +18,20 @@ class PostProcessed:
     repaired: bool
 
 
+@lru_cache(maxsize=64)
 def parses(code: str) -> bool:
-    """Whether `code` is whole Python with something in it."""
+    """Whether `code` is whole Python with something in it. An answer is asked about more than once."""
     try:
         return bool(ast.parse(code).body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
+
+
+def ignore_syntax_warnings() -> None:
+    """Let Python say nothing of odd but valid syntax in generated code (`1if x else 2`), which would go to the log. It
+    holds for the whole process, and for text that comes from no file only."""
+    warnings.filterwarnings("ignore", category=SyntaxWarning, module=re.escape("<unknown>"))
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=re.escape("<unknown>"))
 
 
 def post_process_code(text: str) -> PostProcessed:
