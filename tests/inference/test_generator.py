@@ -1,6 +1,7 @@
 """From a request to an answer: the model's, a training row's, or none."""
 
 import asyncio
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -218,6 +219,15 @@ def test_several_threads_get_the_answers_that_one_would() -> None:
         together = list(pool.map(text, range(16)))
 
     assert together == alone
+
+
+@pytest.mark.parametrize("written", ["0x1for x in xs", "'\\d'", "1if x else 2"])
+def test_odd_but_valid_syntax_in_an_answer_is_no_warning(written: str) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        answer_to(written)
+
+    assert caught == []
 
 
 # -- n, stop strings, log probabilities
