@@ -30,8 +30,9 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def part(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function` for the kernels that call it: half the time of `jit`."""
-    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    """Compile `function`, which makes no arrays, for the kernels that call it. It takes half the time of `jit` to
+    compile, and counts no references to arrays, which costs more than the arithmetic between."""
+    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:

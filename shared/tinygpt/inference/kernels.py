@@ -84,7 +84,7 @@ class Rows(NamedTuple):
     """(T,): of one query."""
 
 
-@inlined
+@part
 def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> None:
     """Read the first `count` rows' tokens: their keys and values are kept, the stream is left in `rows.x`."""
     embed(weights, sequences.ids, rows, count)
@@ -93,7 +93,7 @@ def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> N
         mlp(weights, sequences, rows, count, layer)
 
 
-@inlined
+@part
 def compute_logits(weights: Weights, rows: Rows, count: int) -> None:
     """From the stream to logits over each row's next token, in `rows.logits`."""
     layer_norm(rows.x, count, weights.final_norm, 0, weights.width, rows.normed)
