@@ -1,8 +1,8 @@
 """The models that `bench_decode.py` measures: one set of weights for every side, and the prompts.
 
-The weights learn the bundled rows for some steps, so that a distribution is as peaked as a real one's, but never an
-`<EOS>`: its logit falls until no nucleus has it, and every answer has the length that was asked for. Nothing is done to
-any side's sampler.
+The weights learn the bundled rows for some steps, so that a distribution is as peaked as a real one's. Then they are
+changed so that `<EOS>` is never likely: every answer has the length that was asked for, and no side's sampler has to
+see to it.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks.training_sides import BASELINE_NETWORKS, ProjectLoop, Size
 from tinygpt.data.examples import Example, example_of
 from tinygpt.data.rows import Row, read_rows
 from tinygpt.data.store import bundled_rows, held_out_rows
-from tinygpt.data.tokenizer import CharacterTokenizer
+from tinygpt.data.tokenizer import EOS, CharacterTokenizer
 from tinygpt.model.checkpoint import Checkpoint, save_checkpoint
 from tinygpt.model.config import SIZES, ModelConfig
+from tinygpt.model.transformer import TinyGPT
+from tinygpt.training.batches import collate
 from tinygpt.training.config import TrainConfig
 
 CONTEXT_LENGTH = 256
@@ -31,6 +34,8 @@ NETWORKS: dict[str, ModelConfig] = {
 STEPS: dict[Size, int] = {"tiny": 120, "small": 80}
 _ROWS = 20_000
 _BATCH = 16
+_FAR_BELOW = 30.0
+"""Of the logit of `<EOS>`, about; those of others are within ten of 0."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ def make_checkpoint(network: ModelConfig, path: Path, steps: int, seed: int = 0)
     for step in range(steps):
         loop.step(step / steps)
     _restore_single_precision(loop)
+    _never_end(loop.model, collate(examples[:_BATCH], CONTEXT_LENGTH).ids)
     checkpoint = Checkpoint(loop.model.eval(), tokenizer)
     save_checkpoint(checkpoint, path)
     return checkpoint
@@ -68,6 +74,21 @@ def _restore_single_precision(loop: ProjectLoop) -> None:
     rounded = [weight for weight in loop.model.parameters() if weight.dtype != torch.float32]
     for weight, original in zip(rounded, loop.optimizer.state_dict()["originals"], strict=True):
         weight.data = original
+
+
+@torch.no_grad()
+def _never_end(model: TinyGPT, ids: Tensor) -> None:
+    """Give `<EOS>` a logit far below all others and leave those as they are.
+
+    There are fewer tokens than dimensions, so that some direction is orthogonal to every other token's row of the head:
+    the last norm adds it to all features, and the row of `<EOS>` is its opposite.
+    """
+    head = model.head.weight
+    others = torch.cat([head[:EOS], head[EOS + 1 :]])
+    direction = torch.linalg.svd(others, full_matrices=True).Vh[-1]
+    largest = (model.features(ids) @ direction).abs().max()
+    model.final_norm.bias += 2 * (largest + 1) * direction
+    head[EOS] = -_FAR_BELOW / (largest + 1) * direction
 
 
 def _endless(row: Row, tokenizer: CharacterTokenizer) -> Example:

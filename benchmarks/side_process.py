@@ -104,7 +104,7 @@ def _serve(connection: Connection, name: str, cores: int, streams: int, nanogpt:
     """The child: answer until the parent hangs up."""
     import torch
 
-    torch.set_num_threads(cores)
+    torch.set_num_threads(1 if name in OURS else cores)  # as our server does
     sides: dict[Path, Side] = {}
     while True:
         try:
