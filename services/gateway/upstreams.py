@@ -11,6 +11,7 @@ import structlog
 import tenacity
 from pydantic import ValidationError
 
+from services.gateway.connections import Connections
 from tinygpt.contracts.errors import (
     DeadlineExceeded,
     ErrorBody,
@@ -71,10 +72,7 @@ class ModelServers:
 
     def __init__(self, urls: Sequence[str], transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.upstreams = [Upstream(url) for url in urls]
-        # How many requests go out at once is `Admission`'s to say, not the pool's.
-        self._client = httpx.AsyncClient(
-            transport=transport, timeout=httpx.Timeout(None, connect=2.0), limits=httpx.Limits(max_connections=None)
-        )
+        self._client = httpx.AsyncClient(transport=transport or Connections(), timeout=httpx.Timeout(None, connect=2.0))
 
     async def close(self) -> None:
         await self._client.aclose()
