@@ -1,5 +1,7 @@
 """What the numbers of an evaluation mean."""
 
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -14,6 +16,7 @@ from tinygpt.evaluation.answers import Sampling, answer_all
 from tinygpt.evaluation.evaluate import EvaluationProgress, evaluate
 from tinygpt.evaluation.page import render_page
 from tinygpt.evaluation.report import EvaluationReport
+from tinygpt.inference.decoder import Written
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex
 
@@ -187,6 +190,27 @@ def test_each_prompt_gets_the_answers_that_it_would_get_alone_whatever_is_asked_
     assert done[0] == 0
     assert sorted(done) == done
     assert done[-1] == len(prompts)
+
+
+def test_the_listener_is_told_every_second_even_while_no_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = ScriptedGenerator({"n": "1"})
+    told = threading.Event()
+    step = generator.engine._decoder.step
+
+    def step_once_told(steps: int = 1) -> Sequence[Written]:
+        assert told.wait(30)
+        return step(steps)
+
+    monkeypatch.setattr(generator.engine._decoder, "step", step_once_told)
+    seen: list[int] = []
+
+    def listen(done: int) -> None:
+        seen.append(done)
+        if len(seen) == 3:
+            told.set()
+
+    assert answer_all(generator, ["n"], Sampling(), on_done=listen)[0].model[0].code == "1"
+    assert seen == [0, 0, 0, 1]
 
 
 def test_what_the_listener_raises_ends_the_answering_and_frees_the_slots() -> None:

@@ -1,8 +1,9 @@
 """Asking a generator many prompts at once: each text that the model writes gives its own answer and the system's."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from tinygpt.contracts.errors import InvalidRequest
 from tinygpt.contracts.generation import GenerateRequest, Source
@@ -11,6 +12,7 @@ from tinygpt.inference.sequence import Event
 
 _ASKED_A_SLOT = 2
 """Requests under way for each slot of the decoder, so that none is empty while answers are looked at."""
+_SECONDS_BETWEEN_REPORTS = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,11 @@ def answer_all(
     *,
     on_done: Callable[[int], None] = lambda _done: None,
 ) -> list[BothAnswers]:
-    """Answers in the order of the prompts, as many at once as the generator has slots. `on_done` is told how many
-    prompts are answered; what it raises ends those under way."""
+    """Answers in the order of the prompts, as many at once as the generator has slots.
+
+    `on_done` is told how many prompts are answered, every second even where none came: the first has to wait until the
+    decoder is compiled. What it raises ends those under way.
+    """
     no_answer = Answer("", "none")
     answers = [BothAnswers([no_answer] * sampling.samples, [no_answer] * sampling.samples) for _ in prompts]
     total = len(prompts) * sampling.samples
@@ -66,8 +71,8 @@ def answer_all(
                 else:
                     (handle,) = generator.engine.submit([decode_request], news.put)
                     asked[handle] = next_one
-            if asked:
-                event = news.get()
+            with contextlib.suppress(Empty):
+                event = news.get(timeout=_SECONDS_BETWEEN_REPORTS if asked else 0)
                 number, request = asked.pop(event.id)
                 position, sample = divmod(number, sampling.samples)
                 answers[position].model[sample], answers[position].system[sample] = _both(generator, request, event)
