@@ -5,6 +5,7 @@ Only GPT-2's architecture goes: learned positions, no convolution, no n-grams, a
 
 import contextlib
 import io
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
     cache = torch.zeros(config.layers, 2, 2, config.heads, 5, config.head_width)
     ids, positions, mask = torch.ones(2, 3, dtype=torch.long), torch.arange(5, 8), torch.zeros(3, 8)
     batch, time, seen = (torch.export.Dim(name, min=1, max=4096) for name in ("batch", "time", "seen"))
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it would like to have torchvision
     with contextlib.redirect_stdout(io.StringIO()):
         torch.onnx.export(
             StepWithCache(model).eval(),
