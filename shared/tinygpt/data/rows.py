@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from tinygpt.durable import open_whole
 
 Format = Literal["jsonl", "csv", "sqlite"]
 _LONGEST_SQLITE_VALUE = 1_000_000
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 REQUIRED_KEYS = ("prompt", "code")
 _SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -186,7 +188,7 @@ def row_from(record: object, line: int) -> Row | RowProblem:
             return _problem(line, ProblemKind.BLANK, f"{key!r} is blank.")
         if "\0" in record[key]:
             return _problem(line, ProblemKind.NUL_CHARACTER, f"{key!r} has a NUL character.")
-        if any("\ud800" <= character <= "\udfff" for character in record[key]):
+        if not record[key].isascii() and _HALF_A_PAIR.search(record[key]):
             return _problem(line, ProblemKind.INVALID_UTF8, f"{key!r} has half a surrogate pair, which is not text.")
     extra = {key: value for key, value in record.items() if key not in REQUIRED_KEYS}
     return Row(prompt=record["prompt"], code=record["code"], extra=extra)

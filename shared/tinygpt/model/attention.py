@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tinygpt.model import fused
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.convolution import ShortConvolution
 from tinygpt.model.kv_cache import LayerCache
@@ -65,7 +66,7 @@ class CausalSelfAttention(nn.Module):
         """x (B, T, C) to (B, T, C). With a cache, the T tokens come after those it holds, and are added to it."""
         batch, time, width = x.shape
         past = cache.length if cache is not None else 0
-        q, k, v = self._queries_keys_values(x, cache)
+        q, k, v = self._heads(self.query_key_value(x), past, cache)
         if cache is not None:
             k, v = cache.append(k, v)  # (B, H, S, D)
         dropout = self.attention_dropout if self.training else 0.0
@@ -82,23 +83,24 @@ class CausalSelfAttention(nn.Module):
 
     def weights(self, x: Tensor) -> Tensor:
         """x (B, T, C) to where each head looks in it, (B, H, T, T): what `forward` mixes the values by."""
-        q, k, _ = self._queries_keys_values(x, None)
+        q, k, _ = self._heads(self.query_key_value(x), 0, None)
         return attention_weights(q, k, self.causal_mask[: x.size(1), : x.size(1)])
 
-    def _queries_keys_values(self, x: Tensor, cache: LayerCache | None) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, T, C) to three of (B, H, T, D), of the T tokens alone; queries are scaled."""
-        batch, time, _ = x.shape
-        past = cache.length if cache is not None else 0
-        projected = self.query_key_value(x)
+    def _heads(self, projected: Tensor, past: int, cache: LayerCache | None) -> tuple[Tensor, Tensor, Tensor]:
+        """From the projection (B, T, 3 C) to queries, scaled, and the new keys and values, each (B, H, T, D)."""
+        batch, time, _ = projected.shape
+        taps = self.convolution.weight if self.convolution is not None else None
+        if taps is not None and self.qk_norm and self.rotary and cache is None and fused.can_fuse(projected):
+            return fused.heads(projected, taps, self._scale(), self.cosine[:time], self.sine[:time])
         if self.convolution is not None:
             projected = self.convolution(projected, cache.recent_projected if cache is not None else None)
         heads = projected.view(batch, time, 3 * self.heads, -1).transpose(1, 2)
-        qk, v = heads.split((2 * self.heads, self.heads), dim=1)
+        qk, v = torch.split(heads, [2 * self.heads, self.heads], dim=1)
         if self.qk_norm:
             qk = F.layer_norm(qk, (self.head_width,))
         if self.rotary:
             qk = rotate(qk, self.cosine[past : past + time], self.sine[past : past + time])
-        q, k = qk.chunk(2, dim=1)  # each (B, H, T, D)
+        q, k = qk.chunk(2, dim=1)
         return q * self._scale().to(q.dtype), k, v
 
     def _scale(self) -> Tensor:

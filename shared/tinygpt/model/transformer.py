@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tinygpt.model import fused
 from tinygpt.model.attention import CausalSelfAttention
 from tinygpt.model.cache import Cache
 from tinygpt.model.config import Architecture, ModelConfig
@@ -49,13 +50,21 @@ class Block(nn.Module):
     def forward(self, x: Tensor, cache: LayerCache | None = None, wanted: Tensor | None = None) -> Tensor:
         """x (B, T, C) to (B, T, C); or, of the positions `wanted` (N) of the B * T alone, to (N, C)."""
         x = x + self.dropout(self.attention(self.attention_norm(x), cache))
-        normed = self.mlp_norm(x)
-        if self.convolution is not None:
-            normed = self.convolution(normed, cache.recent_normed if cache is not None else None)
+        normed = self._mlp_input(x, cache)
         if wanted is not None:
             x, normed = x.flatten(0, 1)[wanted], normed.flatten(0, 1)[wanted]
         y: Tensor = x + self.dropout(self.mlp(normed))
         return y
+
+    def _mlp_input(self, x: Tensor, cache: LayerCache | None) -> Tensor:
+        norm, convolution = self.mlp_norm, self.convolution
+        if convolution is None:
+            normed: Tensor = norm(x)
+        elif cache is None and fused.can_fuse(x):
+            normed = fused.norm_convolution(x, norm.weight, norm.bias, convolution.weight)
+        else:
+            normed = convolution(norm(x), cache.recent_normed if cache is not None else None)
+        return normed
 
 
 _BLOCKS: dict[Architecture, Callable[[ModelConfig], nn.Module]] = {

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tinygpt.contracts.errors import TrainingFailed
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS
 from tinygpt.contracts.runs import Progress, RunMetrics
-from tinygpt.data.examples import IGNORED, Example
+from tinygpt.data.examples import Example
 from tinygpt.data.rows import Row
 from tinygpt.training.batches import collate, endless_batches
 from tinygpt.training.callbacks import Callback, StopReason
@@ -24,6 +25,7 @@ from tinygpt.training.loss import bits_per_character, masked_loss, validation_lo
 from tinygpt.training.memory import memory_errors
 from tinygpt.training.schedule import budget_used, learning_rate_scale
 from tinygpt.training.state import TrainingState
+from tinygpt.training.threads import Threads, gradient_of, set_gradients, threads
 from tinygpt.training.token_store import TokenStore, prepare_tokens
 
 _SAVE_EVERY_SECONDS = 60.0
@@ -71,7 +73,8 @@ def train(
             run = _Run(config, data, callbacks, folder, world)
         except ValueError as error:
             raise TrainingFailed(f"Training can't start: {error}.") from error
-        return run.to_end()
+        with threads(_thread_count(config, world)) as run.threads:
+            return run.to_end()
 
 
 def store_for(
@@ -92,6 +95,15 @@ def store_for(
         source_hash=source_hash,
         poll=poll,
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What the examples of one thread add to a step: the gradient of their summed loss, in nats, over their labels."""
+
+    gradients: list[Tensor]
+    nats: float
+    labels: int
 
 
 class _Run:
@@ -121,6 +133,8 @@ class _Run:
             )
         if world.is_first:
             data.keep_training_rows(folder / TRAINING_ROWS)
+        self.threads = Threads()
+        self.weights = list(self.state.model.parameters())
         self.labelled_tokens = 0
         self.stop_requested = False
         self.started_at = self.saved_at = time.monotonic()
@@ -170,27 +184,31 @@ class _Run:
         """
         state = self.state
         _seed(self.config.seed, state.step, self.world.rank)
-        part = math.ceil(len(examples) / self.config.micro_batches) or 1
-        starts = range(0, len(examples), part)
-        context_length, masked = self.config.model.context_length, self.config.masked
-        batches = [collate(examples[start : start + part], context_length, masked=masked) for start in starts]
-        (labels,) = self.world.sum(sum(int((batch.labels != IGNORED).sum()) for batch in batches))
-        total = 0.0
-        for batch in batches:
-            loss, _ = masked_loss(state.model, batch.to(self.world.device))
-            (loss / labels).backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        nats, characters = self.world.sum(total, sum(map(self._learned_characters, examples)))
+        number = min(self.config.micro_batches * self.threads.number, len(examples))
+        parts = self.threads.map(self._gradient, [examples[i::number] for i in range(number)])
+        nats, labels, characters = self.world.sum(
+            sum(part.nats for part in parts),
+            sum(part.labels for part in parts),
+            sum(map(self._learned_characters, examples)),
+        )
         if not math.isfinite(nats):
             raise TrainingFailed(
                 f"The loss became {nats} at step {state.step}: train with a lower learning_rate "
                 f"(now {self.config.learning_rate:g})."
             )
+        if parts:  # of several processes, one may have no rows
+            set_gradients(self.weights, [part.gradients for part in parts], 1 / labels)
         self.world.sum_gradients(state.model)
-        state.optimizer.step(learning_rate_scale(self.config, state.step, used))
+        state.optimizer.step(learning_rate_scale(self.config, state.step, used), self.threads)
         state.step += 1
         state.recent_losses.append(nats / characters)
         self.labelled_tokens += round(labels)
+
+    def _gradient(self, examples: Sequence[Example]) -> "_Part":
+        """Of the summed loss of these examples."""
+        batch = collate(examples, self.config.model.context_length, masked=self.config.masked)
+        loss, labels = masked_loss(self.state.model, batch.to(self.world.device))
+        return _Part(gradient_of(loss, self.weights), loss.item(), labels)
 
     def _learned_characters(self, example: Example) -> int:
         """What the example's loss is divided by for the report: `code_characters`, or with the prompt's."""
@@ -282,6 +300,12 @@ class _Run:
             validation_rows=len(self.held_out),
             stopped_by=reason.value,
         )
+
+
+def _thread_count(config: TrainConfig, world: World) -> int:
+    """How many threads take rows of their own. With dropout one does: its random numbers come from one generator."""
+    random = config.model.dropout or config.model.attention_dropout
+    return 1 if random or world.device.type != "cpu" else torch.get_num_threads()
 
 
 def _seed(*numbers: int) -> None:

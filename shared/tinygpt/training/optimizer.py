@@ -10,13 +10,15 @@ from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.muon import Muon
 from tinygpt.training.rowwise_adagrad import RowwiseAdagrad
+from tinygpt.training.threads import Threads
 
+_ONE_THREAD = Threads()
 _MUON_MOMENTUM = 0.95
 _MUON_WEIGHT_DECAY = 0.01
 
 
 class Optimizers:
-    """Up to three torch optimisers that step as one: AdamW, Muon, and row-wise Adagrad for tables of n-grams.
+    """Up to four torch optimisers that step as one: AdamW, Muon, and row-wise Adagrad for tables of n-grams.
 
     They work on fp32 originals of the weights ("master weights": Micikevicius et al., 2018); where the model computes
     in a shorter format, its weights are the originals rounded after every step.
@@ -37,11 +39,13 @@ class Optimizers:
         self._parts: list[tuple[torch.optim.Optimizer, float]] = [(_adamw(self._clipped, config), config.learning_rate)]
         if tables:
             self._parts.append((RowwiseAdagrad(tables, config.table_learning_rate), config.table_learning_rate))
-        if matrices:
-            muon = Muon(matrices, config.muon_learning_rate, _MUON_MOMENTUM, _MUON_WEIGHT_DECAY)
-            self._parts.append((muon, config.muon_learning_rate))
+        # Two, so that two threads may step at once: of a transformer's matrices, each has every other one.
+        for half in (matrices[::2], matrices[1::2]):
+            if half:
+                muon = Muon(half, config.muon_learning_rate, _MUON_MOMENTUM, _MUON_WEIGHT_DECAY)
+                self._parts.append((muon, config.muon_learning_rate))
 
-    def step(self, learning_rate_scale: float) -> None:
+    def step(self, learning_rate_scale: float, threads: Threads = _ONE_THREAD) -> None:
         """One step, with every part at this share of its peak learning rate. Clears the gradients.
 
         The gradient of what AdamW learns is clipped first; Muon's step does not depend on its gradient's length.
@@ -53,8 +57,7 @@ class Optimizers:
         for optimizer, peak in self._parts:
             for group in optimizer.param_groups:
                 group["lr"] = peak * learning_rate_scale
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        threads.map(_step, [optimizer for optimizer, _ in self._parts])
         self._round()
 
     def state_dict(self) -> dict[str, Any]:
@@ -79,6 +82,11 @@ class Optimizers:
     def _round(self) -> None:
         for weight, own in self._rounded():
             weight.copy_(own)
+
+
+def _step(optimizer: torch.optim.Optimizer) -> None:
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 def _original(weight: nn.Parameter) -> nn.Parameter:

@@ -6,8 +6,11 @@ fast when frequent ones have settled. One number is kept for a row, and rows wit
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from tinygpt.model import kernels
 
 
 class RowwiseAdagrad(torch.optim.Optimizer):
@@ -26,8 +29,31 @@ class RowwiseAdagrad(torch.optim.Optimizer):
                 state = self.state[table]
                 if not state:
                     state["sum"] = torch.zeros(table.size(0), device=table.device)
-                gradient = table.grad.coalesce()
-                rows, values = gradient.indices()[0], gradient.values()
-                state["sum"].index_add_(0, rows, values.square().mean(dim=1))
-                length = state["sum"][rows].sqrt().unsqueeze(1) + 1e-12
-                table.index_add_(0, rows, values / length, alpha=-group["lr"])
+                if table.device.type == "cpu" and kernels.COMPILED:
+                    _kernel_step(table, state["sum"], group["lr"])
+                else:
+                    _step(table, state["sum"], group["lr"])
+
+
+def _step(table: Tensor, squares: Tensor, learning_rate: float) -> None:
+    gradient = _gradient(table).coalesce()
+    rows, values = gradient.indices()[0], gradient.values()
+    squares.index_add_(0, rows, values.square().mean(dim=1))
+    length = squares[rows].sqrt().unsqueeze(1) + 1e-12
+    table.index_add_(0, rows, values / length, alpha=-learning_rate)
+
+
+def _kernel_step(table: Tensor, squares: Tensor, learning_rate: float) -> None:
+    gradient = _gradient(table)
+    rows, values = gradient._indices()[0], gradient._values()
+    unique, sums = torch.empty_like(rows), torch.empty_like(values)
+    place = np.full(table.size(0), -1, np.int32)
+    count = kernels.sum_by_row(rows.numpy(), values.numpy(), place, unique.numpy(), sums.numpy())
+    kernels.adagrad_rows(
+        unique[:count].numpy(), sums[:count].numpy(), squares.numpy(), table.detach().numpy(), np.float32(learning_rate)
+    )
+
+
+def _gradient(table: Tensor) -> Tensor:
+    assert table.grad is not None
+    return table.grad

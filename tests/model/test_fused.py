@@ -1,0 +1,112 @@
+"""The fused functions: what torch computes step by step, forwards and backwards, but for bf16's rounding."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tinygpt.model import fused
+from tinygpt.model.config import SIZES
+from tinygpt.model.convolution import ShortConvolution
+from tinygpt.model.positions import rotary_table, rotate
+from tinygpt.model.transformer import TinyGPT
+
+TIMES = [1, 2, 3, 17]
+TAPS = [0, 1, 3]
+
+
+def same(
+    function: Callable[..., Tensor | Sequence[Tensor]],
+    steps: Callable[..., Tensor | Sequence[Tensor]],
+    *inputs: Tensor,
+) -> None:
+    """Results and gradients of `function` in bf16 are those of `steps` in fp32, to a hundredth of their length."""
+    in_bf16 = [tensor.bfloat16().requires_grad_() for tensor in inputs]
+    in_fp32 = [tensor.detach().float().requires_grad_() for tensor in in_bf16]
+    results, expected = _list(function(*in_bf16)), _list(steps(*in_fp32))
+    weights = [torch.randn(result.shape).bfloat16() for result in results]
+    gradients = torch.autograd.grad(results, in_bf16, weights)
+    of_steps = torch.autograd.grad(expected, in_fp32, [weight.float() for weight in weights], materialize_grads=True)
+    for ours, theirs in zip([*results, *gradients], [*expected, *of_steps], strict=True):
+        assert ours.dtype == torch.bfloat16
+        assert (ours.float() - theirs).norm() <= 0.01 * theirs.norm() + 1e-6
+
+
+def _list(results: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    return [results] if isinstance(results, Tensor) else list(results)
+
+
+def convolved(x: Tensor, taps: Tensor) -> Tensor:
+    total = x
+    for i, weight in enumerate(taps):
+        total = total + weight * F.pad(x, (0, 0, i + 1, 0))[:, : x.size(1)]
+    return total
+
+
+@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize("taps", TAPS)
+def test_layer_norm_and_convolution_in_one(time: int, taps: int) -> None:
+    torch.manual_seed(0)
+
+    def steps(x: Tensor, gain: Tensor, offset: Tensor, weights: Tensor) -> Tensor:
+        return convolved(F.layer_norm(x, (24,), gain, offset), weights)
+
+    x = 3 * torch.randn(5, time, 24) + 1
+    same(fused.norm_convolution, steps, x, torch.randn(24), torch.randn(24), torch.randn(taps, 24))
+
+
+@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize("taps", TAPS)
+def test_heads_in_one(time: int, taps: int) -> None:
+    torch.manual_seed(0)
+    number, width = 3, 8
+    cosine, sine = (table[:time] for table in rotary_table(32, width))
+
+    def steps(projected: Tensor, weights: Tensor, scale: Tensor) -> Sequence[Tensor]:
+        parts = convolved(projected, weights).view(5, time, 3 * number, width).transpose(1, 2)
+        q, k, v = torch.chunk(parts, 3, dim=1)
+        q, k = (rotate(F.layer_norm(part, (width,)), cosine, sine) for part in (q, k))
+        return q * scale, k, v
+
+    def in_one(projected: Tensor, weights: Tensor, scale: Tensor) -> Sequence[Tensor]:
+        return fused.heads(projected, weights, scale, cosine, sine)
+
+    same(in_one, steps, torch.randn(5, time, 72), torch.randn(taps, 72), 0.5 + torch.rand(number, 1, 1))
+
+
+def test_a_gradient_that_is_no_contiguous_tensor_is_taken_as_it_is() -> None:
+    torch.manual_seed(0)
+    x, gain, offset, taps = torch.randn(2, 6, 8), torch.randn(8), torch.randn(8), torch.randn(2, 8)
+
+    def turned(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return lambda *inputs: function(inputs[0].mT, *inputs[1:]).mT
+
+    def steps(x: Tensor, gain: Tensor, offset: Tensor, weights: Tensor) -> Tensor:
+        return convolved(F.layer_norm(x, (8,), gain, offset), weights)
+
+    same(turned(fused.norm_convolution), turned(steps), x.mT.contiguous(), gain, offset, taps)
+
+
+def test_a_model_computes_the_same_with_them_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = TinyGPT(replace(SIZES["tiny"], width=32, ngram_buckets=64)).bfloat16()
+    for module in model.modules():
+        if isinstance(module, ShortConvolution):
+            torch.nn.init.normal_(module.weight, std=0.3)
+    ids = torch.randint(model.config.vocab_size, (3, 20))
+
+    fused_features = model.features(ids)
+    monkeypatch.setattr(fused, "can_fuse", lambda _: False)
+    step_by_step = model.features(ids)
+
+    assert not torch.equal(fused_features, step_by_step)  # else the kernels had no part in it
+    torch.testing.assert_close(fused_features, step_by_step, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_other_number_formats_are_left_to_torch(dtype: torch.dtype) -> None:
+    assert fused.can_fuse(torch.zeros(1, dtype=torch.bfloat16))
+    assert not fused.can_fuse(torch.zeros(1, dtype=dtype))
