@@ -22,16 +22,17 @@ class Peer:
         self.go_on.set()
         self.asked: asyncio.Queue[bytes] = asyncio.Queue()
         self.url = ""
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
+        self._writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 self.asked.put_nowait(await reader.readuntil(b"\r\n\r\n"))
                 await self.go_on.wait()
                 writer.write(self.answer)
                 await writer.drain()
-        writer.close()
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[httpx.AsyncClient]:
@@ -40,6 +41,10 @@ class Peer:
         async with httpx.AsyncClient(transport=Connections()) as client:
             yield client
         server.close()
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 def test_each_request_under_way_has_a_connection_and_the_next_ones_use_them_again() -> None:
