@@ -250,6 +250,18 @@ def test_every_end_is_told_for_metrics() -> None:
     assert all(one.queue_seconds >= 0 and one.decode_seconds > 0 for one in told)
 
 
+def test_a_metric_that_fails_keeps_no_answer_back() -> None:
+    def fail(_decoded: Decoded) -> None:
+        raise ValueError("no such label")
+
+    news: SimpleQueue[Event] = SimpleQueue()
+    with engine(on_end=fail) as (one, gated):
+        gated.gate.set()
+        (handle,) = one.submit([request(1)], news.put)
+
+        assert text_of(ends_of(news, 1)[handle]) == alone(1)
+
+
 def test_a_prompt_without_room_is_refused_before_anything_is_taken() -> None:
     news: SimpleQueue[Event] = SimpleQueue()
     with engine() as (one, _gated):

@@ -176,7 +176,7 @@ class Engine:
         for event in events:
             recipient = self._recipients[event.id]
             if event.decoded is not None:
-                self._on_end(event.decoded)
+                self._tell(event.decoded)
             if recipient.loop is None:
                 recipient.deliver(event)
             else:
@@ -192,6 +192,12 @@ class Engine:
                 for handle in ended:
                     del self._recipients[handle]
                 self._changed.notify_all()
+
+    def _tell(self, decoded: Decoded) -> None:
+        try:
+            self._on_end(decoded)
+        except Exception as error:  # noqa: BLE001  (a metric that can't be counted must not keep an answer back)
+            log.error("on_end failed", exc_info=error)
 
 
 def _deliver_all(batch: Sequence[tuple[Deliver, Event]]) -> None:
