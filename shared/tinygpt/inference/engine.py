@@ -196,7 +196,7 @@ class Engine:
     def _tell(self, decoded: Decoded) -> None:
         try:
             self._on_end(decoded)
-        except Exception as error:  # noqa: BLE001  (a metric that can't be counted must not keep an answer back)
+        except Exception as error:  # a metric that can't be counted must not keep an answer back
             log.error("on_end failed", exc_info=error)
 
 
