@@ -55,7 +55,8 @@ class CompiledDecoder:
         self.context_length = model.config.context_length
         self._weights = pack(model, weights)
         self._allowed = generated_tokens(tokenizer.vocab_size)
-        self._sequences = _empty_sequences(self._weights, slots, self.context_length)
+        kept = np.float32 if weights == "float32" else np.uint16  # bfloat16
+        self._sequences = _empty_sequences(self._weights, slots, self.context_length, kept)
         self._slots = np.zeros(slots, SLOT)
         self._writing: set[int] = set()
         self._stop = np.zeros(1, np.int32)
@@ -221,21 +222,22 @@ def write(
                     top_ids[row, step, i], top_logprobs_[row, step, i] = likeliest[i], theirs[i]
             if slot.length == slot.end:
                 ended[row] = _LENGTH
-        if ended.any():
-            stop[0] = 1
+        for row in range(len(writing)):
+            if ended[row] != _GOES_ON:
+                stop[0] = 1
         if stop[0]:
             break
 
 
-def _empty_sequences(weights: Weights, slots: int, context_length: int) -> Sequences:
+def _empty_sequences(weights: Weights, slots: int, context_length: int, kept: Any) -> Sequences:
     layers, twice_heads, width = weights.head_gain.shape
     heads = twice_heads // 2
     positions = -(-context_length // WIDE) * WIDE
     taps, channels = weights.projected_convolution.shape[1:]
     return Sequences(
         ids=np.zeros((slots, context_length), np.int32),
-        keys=np.zeros((slots, layers, heads, positions // WIDE, width, WIDE), np.float32),
-        values=np.zeros((slots, layers, heads, positions, width), np.float32),
+        keys=np.zeros((slots, layers, heads, positions // WIDE, width, WIDE), kept),
+        values=np.zeros((slots, layers, heads, positions, width), kept),
         recent_projected=np.zeros((slots, layers, taps, channels), np.float32),
         recent_normed=np.zeros((slots, layers, taps, weights.token_embedding.shape[1]), np.float32),
     )

@@ -31,6 +31,7 @@ from tinygpt.inference.lanes import (
     splat4,
     store,
     store4,
+    store_one,
     total,
 )
 from tinygpt.inference.packed_weights import Linear, Norm, Weights
@@ -292,7 +293,7 @@ def prepare(
 def keep_key(projected: Floats, row: int, start: int, keys: Any, slot: int, layer: int, head: int, at: int) -> None:
     width = keys.shape[4]
     for i in range(width):
-        keys[slot, layer, head, at // WIDE, i, at % WIDE] = projected[row, start * width + i]
+        store_one(keys, (slot, layer, head, at // WIDE, i, at % WIDE), projected[row, start * width + i])
 
 
 @part

@@ -76,13 +76,27 @@ def load4(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
 
 @_intrinsic
 def store(typing: Any, array: Any, index: Any, value: Any) -> tuple[Any, Generate]:
-    """array[index ... index + 15] = value; to an array of bfloat16, the nearest, of two the even one."""
+    """array[index ... index + 15] = value"""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         _store(builder, arguments[2], _pointer(context, builder, array, index, arguments), array.dtype)
         return context.get_dummy_value()
 
     return types.void(array, index, _lanes), generate
+
+
+@_intrinsic
+def store_one(typing: Any, array: Any, index: Any, number: Any) -> tuple[Any, Generate]:
+    """array[index] = number"""
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, index, arguments)
+        stored = _narrow(builder, _splat(builder, arguments[2]), array.dtype)
+        element = builder.extract_element(stored, ir.Constant(_INT, 0))
+        builder.store(element, builder.bitcast(pointer, element.type.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(array, index, types.float32), generate
 
 
 @_intrinsic
@@ -250,13 +264,18 @@ def _load(builder: ir.IRBuilder, pointer: Any, dtype: Any) -> Any:
 
 
 def _store(builder: ir.IRBuilder, value: Any, pointer: Any, dtype: Any) -> None:
-    if dtype == types.uint16:
-        bits = builder.bitcast(value, _INTS)
-        upper = builder.lshr(bits, ir.Constant(_INTS, [16] * LANES))
-        odd = builder.and_(upper, ir.Constant(_INTS, [1] * LANES))
-        rounded = builder.add(builder.add(bits, odd), ir.Constant(_INTS, [0x7FFF] * LANES))
-        value = builder.trunc(builder.lshr(rounded, ir.Constant(_INTS, [16] * LANES)), _STORED[dtype])
-    builder.store(value, pointer, align=dtype.bitwidth // 8)
+    builder.store(_narrow(builder, value, dtype), pointer, align=dtype.bitwidth // 8)
+
+
+def _narrow(builder: ir.IRBuilder, value: Any, dtype: Any) -> Any:
+    """As it is stored: in bfloat16 the nearest, of two the one whose last bit is 0."""
+    if dtype != types.uint16:
+        return value
+    bits = builder.bitcast(value, _INTS)
+    upper = builder.lshr(bits, ir.Constant(_INTS, [16] * LANES))
+    odd = builder.and_(upper, ir.Constant(_INTS, [1] * LANES))
+    rounded = builder.add(builder.add(bits, odd), ir.Constant(_INTS, [0x7FFF] * LANES))
+    return builder.trunc(builder.lshr(rounded, ir.Constant(_INTS, [16] * LANES)), _STORED[dtype])
 
 
 def _splat(builder: ir.IRBuilder, number: Any) -> Any:
