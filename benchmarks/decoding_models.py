@@ -87,7 +87,7 @@ def _never_end(model: TinyGPT, ids: Tensor) -> None:
     others = torch.cat([head[:EOS], head[EOS + 1 :]])
     direction = torch.linalg.svd(others, full_matrices=True).Vh[-1]
     largest = (model.features(ids) @ direction).abs().max()
-    model.final_norm.bias += 2 * (largest + 1) * direction
+    model.final_norm.bias.add_(2 * (largest + 1) * direction)
     head[EOS] = -_FAR_BELOW / (largest + 1) * direction
 
 
