@@ -158,7 +158,7 @@ def test_the_weights_are_those_that_the_network_mixes_values_by(modern: bool) ->
     layer = model.blocks[0]
     assert isinstance(layer, Block)
     x = layer.attention_norm(model._embed(ids))
-    _, _, values = layer.attention._queries_keys_values(x, None)
+    _, _, values = layer.attention._heads(layer.attention.query_key_value(x), 0, None)
     mixed = (model.attention_weights(ids)[0] @ values).transpose(1, 2).reshape(x.shape)
     torch.testing.assert_close(layer.attention.output(mixed), layer.attention(x), atol=1e-4, rtol=1e-4)
 
