@@ -3,7 +3,9 @@
 import asyncio
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, Generat
 from tinygpt.data.byte_pair import BytePairTokenizer
 from tinygpt.data.rows import Row
 from tinygpt.data.tokenizer import EOS, CharacterTokenizer, Tokenizer
+from tinygpt.inference.decoder import Backend
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex
 from tinygpt.model.config import ModelConfig
@@ -378,6 +381,57 @@ def test_a_task_that_is_cancelled_and_a_stream_that_is_closed_free_their_slots()
 
     asyncio.run(ask())
     wait_until(lambda: endless.engine.running == endless.engine.waiting == 0, "the slots are free")
+
+
+@pytest.mark.parametrize("backend", ["torch", "compiled"])
+def test_hundreds_of_clients_that_come_ask_stream_and_hang_up_get_their_own_answers(backend: Backend) -> None:
+    untrained = untrained_generator(slots=5, max_waiting=1000, backend=backend)
+    random = Random(0)
+    requests = [
+        GenerateRequest(
+            prompt="x" * random.randint(1, 40),
+            temperature=random.choice([0.0, 1.0]),
+            seed=number % 10,
+            n=random.choice([1, 1, 3]),
+            max_new_tokens=random.choice([1, 5, 30]),
+            post_process=False,
+            fallback="never",
+        )
+        for number in range(300)
+    ]
+    kinds = [random.choice(["answers", "streams", "hangs up", "closes"]) for _ in requests]
+
+    async def ask(request: GenerateRequest, kind: str) -> GenerateResponse | None:
+        for _ in range(random.randint(0, 20)):
+            await asyncio.sleep(0)
+        if kind == "answers":
+            return await untrained.answer(request)
+        if kind == "streams":
+            deltas, answer = await parts_of(untrained, request)
+            for index, choice in enumerate(answer.choices or [answer]):
+                assert "".join(delta.text for delta in deltas if delta.index == index) == choice.raw
+            return answer
+        if kind == "hangs up":
+            task = asyncio.create_task(untrained.answer(request))
+            for _ in range(random.randint(0, 30)):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return None
+        async with aclosing(untrained.stream(request)) as stream:
+            await anext(stream)
+        return None
+
+    async def ask_all() -> list[GenerateResponse | None]:
+        return await asyncio.gather(*map(ask, requests, kinds))
+
+    answers = asyncio.run(ask_all())
+
+    for request, kind, answer in zip(requests, kinds, answers, strict=True):
+        assert (answer is not None) == (kind in ("answers", "streams"))
+        if answer is not None:
+            assert without_times(answer) == without_times(untrained.generate(request))
+    wait_until(lambda: untrained.engine.running == untrained.engine.waiting == 0, "no slot is held")
 
 
 # -- beam search
