@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygpt.data.tokenizer import EOS, Tokenizer
+from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.decoder import Ended, Top, Written
 from tinygpt.inference.decoder import Weights as WeightFormat
 from tinygpt.inference.jit import kernel
@@ -55,6 +56,7 @@ class CompiledDecoder:
         self.context_length = model.config.context_length
         self._weights = pack(model, weights)
         self._allowed = generated_tokens(tokenizer.vocab_size)
+        self._texts = token_texts(tokenizer)
         kept = np.float32 if weights == "float32" else np.uint16  # bfloat16
         self._sequences = _empty_sequences(self._weights, slots, self.context_length, kept)
         self._slots = np.zeros(slots, SLOT)
@@ -103,6 +105,7 @@ class CompiledDecoder:
                 writing[first:last],
                 steps,
                 self._allowed,
+                self._texts,
                 self._stop,
                 *part,
             )
@@ -185,6 +188,7 @@ def write(
     writing: NDArray[np.int32],
     steps: int,
     allowed: NDArray[np.bool_],
+    texts: NDArray[np.uint8],
     stop: NDArray[np.int32],
     ids: NDArray[np.int32],
     logprobs: NDArray[np.float32],
@@ -207,7 +211,8 @@ def write(
             slot = slots[writing[row]]
             logits = rows.logits[row][: len(allowed)]
             answer = sequences.ids[writing[row]][slot.prompt_length : slot.length]
-            token, logprob = next_token(logits, allowed, answer, slot.sampling, len(answer))
+            candidates = balanced_tokens(allowed, texts, answer) if slot.sampling.balanced else allowed
+            token, logprob = next_token(logits, candidates, answer, slot.sampling, len(answer))
             if token == EOS:
                 ended[row] = _EOS
                 continue

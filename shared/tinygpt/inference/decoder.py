@@ -119,7 +119,7 @@ def make_decoder(
         log.info("PyTorch decodes, not compiled kernels", reason=obstacle)
     from tinygpt.inference.torch_decoder import TorchDecoder
 
-    return TorchDecoder(model, slots=slots)
+    return TorchDecoder(model, tokenizer, slots=slots)
 
 
 def _why_not_compiled(model: TinyGPT) -> str | None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinygpt.data.tokenizer import EOS
+from tinygpt.data.tokenizer import EOS, Tokenizer
+from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.decoder import Ended, Top, Written
 from tinygpt.inference.sampling import (
     Floats,
@@ -37,7 +38,8 @@ class TorchDecoder:
     """`Decoder` in as few lines as it takes. Each slot has a cache and forward passes of its own, so that what it
     writes is the same bit for bit whatever the others do; many slots are no faster than one after the other."""
 
-    def __init__(self, model: TinyGPT, *, slots: int = 1) -> None:
+    def __init__(self, model: TinyGPT, tokenizer: Tokenizer | None = None, *, slots: int = 1) -> None:
+        """Without its tokenizer it writes nothing that is to be `balanced`."""
         self.slots = slots
         self.context_length = model.config.context_length
         self._model = model
@@ -45,6 +47,7 @@ class TorchDecoder:
         self._logits: dict[int, Floats] = {}
         self._writers: dict[int, _Writer] = {}
         self._allowed = generated_tokens(model.config.vocab_size)
+        self._texts = token_texts(tokenizer) if tokenizer is not None else None
 
     def prefill(self, slot: int, ids: Sequence[int]) -> None:
         if slot not in self._caches:
@@ -55,6 +58,8 @@ class TorchDecoder:
         self._read(slot, ids)
 
     def begin(self, slot: int, sampling: SamplingParameters, *, max_new_tokens: int, top_logprobs: int = 0) -> None:
+        if sampling.balanced and self._texts is None:
+            raise ValueError("brackets and quotes can't be balanced without the tokenizer")
         room = self.context_length - self._caches[slot].length
         self._writers[slot] = _Writer(sampling.record(), min(max_new_tokens, room), top_logprobs)
 
@@ -81,7 +86,10 @@ class TorchDecoder:
             self._read(slot, writer.output[-1:])
         logits = self._logits[slot]
         output = np.array(writer.output, np.int32)
-        token, logprob = next_token(logits, self._allowed, output, writer.sampling, len(output))
+        allowed = self._allowed
+        if writer.sampling["balanced"]:
+            allowed = balanced_tokens(allowed, self._texts, output)
+        token, logprob = next_token(logits, allowed, output, writer.sampling, len(output))
         if token == EOS:
             writer.ended = "eos"
             return Written(slot, [], [], [], "eos")
