@@ -1,8 +1,8 @@
 """Brackets and quotes that stay balanced while code is generated: what may follow, and whether the code may end.
 
 A reader goes through the text one character at a time, as `postprocess.closers` does, and holds three numbers: its mode
-(in code, in a comment, in a string), how many brackets are open, and which, two bits for each. A token may follow if the
-reader gets through its text without breaking a rule: no bracket closes another's or none, and no line ends within a
+(in code, in a comment, in a string), how many brackets are open, and which, two bits for each. A token may follow if
+the reader gets through its text without breaking a rule: no bracket closes another's or none, and no line ends within a
 string of one line. `<EOS>` may follow if nothing is open.
 """
 
@@ -77,7 +77,7 @@ def may_end(reader: Reader) -> bool:
 @jit
 def read_token(reader: Reader, texts: NDArray[np.uint8], token: Any) -> Reader:
     i = 0
-    while texts[token, i] != _END:
+    while texts[token, i] != _END and reader[0] != _BROKEN:
         reader = read_character(reader, texts[token, i])
         i += 1
     return reader
