@@ -137,6 +137,19 @@ def test_the_token_taken_is_shown_however_unlikely() -> None:
     assert len(set(taken)) > 5
 
 
+def test_what_would_unbalance_brackets_has_no_probability_when_that_is_asked_for() -> None:
+    model, tokenizer = scripted_model(")]x", prompt="p")
+    plain, balanced = (
+        explain(model, tokenizer, ExplainRequest(prompt="p", balanced=asked, max_new_tokens=1), model_id="r").steps[0]
+        for asked in (False, True)
+    )
+    assert plain.taken.text == ")"
+    assert balanced.taken.text != ")"
+    (closing,) = (candidate for candidate in balanced.candidates if candidate.text == ")")
+    assert closing.probability > 0
+    assert closing.after_penalty == 0
+
+
 def test_a_full_context_ends_it_and_a_prompt_that_fills_it_is_refused() -> None:
     model = random_model()
     prompt = "p" * 44

@@ -13,7 +13,7 @@ MAX_WEIGHTS = 500_000
 
 
 class ExplainRequest(BaseModel):
-    """A prompt, how to sample its answer, and how much of the way to show."""
+    """A prompt, how to sample its answer, as for `/generate`, and how much of the way to show."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -34,6 +34,7 @@ class ExplainRequest(BaseModel):
     repetition_penalty: float = Field(default=1.0, ge=1, le=2)
     repetition_window: int = Field(default=64, ge=1, le=1024)
     seed: int | None = Field(default=None, ge=0, lt=2**63)
+    balanced: bool = False
     candidates: int = Field(default=10, ge=1, le=MAX_CANDIDATES, description="Likeliest tokens shown at each step.")
     attention: bool = Field(default=False, description="Give the attention weights too.")
     layers: list[Annotated[int, Field(ge=0)]] | None = Field(
@@ -59,7 +60,9 @@ class Candidate(ExplainedToken):
 
     logit: float = Field(description="What the network gave.")
     probability: float = Field(description="The network's own: the softmax of the logits.")
-    after_penalty: float = Field(description="Control tokens left out, recent tokens made less likely.")
+    after_penalty: float = Field(
+        description="Without what may not come (control tokens, what `balanced` forbids); recent tokens less likely."
+    )
     after_temperature: float = Field(description="All on the likeliest token where the temperature is 0.")
     after_top_k: float
     after_top_p: float

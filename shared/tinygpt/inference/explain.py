@@ -19,6 +19,7 @@ from tinygpt.contracts.explain import (
 )
 from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import EOS, Tokenizer
+from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.jit import kernel
 from tinygpt.inference.sampling import (
     SMALLEST_TEMPERATURE,
@@ -57,14 +58,15 @@ def explain(model: TinyGPT, tokenizer: Tokenizer, request: ExplainRequest, *, mo
         )
     sampling = _parameters(request).record()
     cache = model.make_cache()
-    allowed = generated_tokens(model.config.vocab_size)
+    allowed, texts = generated_tokens(model.config.vocab_size), token_texts(tokenizer)
     ids, steps = list(prompt_ids), list[ExplainedStep]()
     finish_reason: FinishReason = "length"
     unread = ids
     for position in range(min(request.max_new_tokens, room)):
         logits = model(torch.tensor([unread], device=model.device), cache)[0, -1].float().cpu().numpy()
         output = np.array(ids[len(prompt_ids) :], np.int32)
-        stages, taken = sampling_stages(logits, allowed, output, sampling, position)
+        possible = balanced_tokens(allowed, texts, output) if request.balanced else allowed
+        stages, taken = sampling_stages(logits, possible, output, sampling, position)
         steps.append(_step(logits, stages, taken, request.candidates, tokenizer))
         if taken == EOS:
             finish_reason = "eos"
@@ -145,6 +147,7 @@ def _parameters(request: ExplainRequest) -> SamplingParameters:
         repetition_penalty=request.repetition_penalty,
         repetition_window=request.repetition_window,
         seed=request.seed,
+        balanced=request.balanced,
     )
 
 
