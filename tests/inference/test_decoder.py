@@ -9,6 +9,7 @@ from tests.inference.decoders import BACKENDS, CONFIG, TOKENIZER, decoder, rando
 from tests.scripted_model import scripted_model
 from tinygpt.data.tokenizer import CODE, PAD, PROMPT, UNK
 from tinygpt.inference.decoder import Backend, Decoder, Written, decode, make_decoder
+from tinygpt.inference.postprocess import closers
 from tinygpt.inference.sampling import SamplingParameters
 
 GREEDY = SamplingParameters()
@@ -251,15 +252,32 @@ def test_the_penalty_looks_at_the_recent_window_of_the_output_only(backend: Back
 
 @every_backend
 @pytest.mark.parametrize("ends", [True, False])
-def test_the_decoders_agree_on_a_model_that_writes_eos_and_on_one_that_never_does(backend: Backend, ends: bool) -> None:
+@pytest.mark.parametrize("balanced", [True, False])
+def test_the_decoders_agree_on_a_model_that_writes_eos_and_on_one_that_never_does(
+    backend: Backend, ends: bool, balanced: bool
+) -> None:
     for seed in range(20):
-        parameters = SamplingParameters(temperature=1.0, seed=seed)
+        parameters = SamplingParameters(temperature=1.0, seed=seed, balanced=balanced)
         one, reference = (
             decode(random_decoder(each, ends=ends), PROMPT_IDS, parameters, max_new_tokens=20)
             for each in (backend, "torch")
         )
         assert (one.ids, one.ended) == (reference.ids, reference.ended)
         assert one.logprobs == pytest.approx(reference.logprobs, abs=1e-3)
+
+
+@every_backend
+def test_balanced_text_closes_no_bracket_that_is_not_open(backend: Backend) -> None:
+    def balanced_share(balanced: bool) -> float:
+        texts = [
+            TOKENIZER.decode(decode(random_decoder(backend), PROMPT_IDS, parameters, max_new_tokens=25).ids)
+            for parameters in (SamplingParameters(temperature=1.5, seed=seed, balanced=balanced) for seed in range(40))
+        ]
+        # What opens another bracket can be closed unless something is wrong before it; a comment ends with its line.
+        return sum(bool(closers(text + "(") or closers(text + "\n(")) for text in texts) / len(texts)
+
+    assert balanced_share(True) == 1
+    assert balanced_share(False) < 0.9
 
 
 def test_text_of_the_vocabulary_is_decoded() -> None:

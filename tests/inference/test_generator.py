@@ -203,6 +203,7 @@ def test_every_parameter_of_the_request_reaches_the_decoder() -> None:
     assert text(temperature=1.0, seed=1, top_p=1e-9) == text()
     assert text(temperature=1.0, seed=1, top_k=1) == text()
     assert text(temperature=1.0, seed=1, min_p=1.0) == text()
+    assert text(temperature=1.0, seed=4, balanced=True) != text(temperature=1.0, seed=4)
     assert text(repetition_penalty=2.0) != text()
     assert text(repetition_penalty=2.0, repetition_window=1) != text(repetition_penalty=2.0)
     assert len(text(max_new_tokens=3)) <= 3
