@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,13 +235,14 @@ def _serving_table(served: Sequence[Served]) -> str:
                 told(Spread.of(1000 * one.median_seconds for one in ones), 0),
                 told(Spread.of(1000 * one.p99_seconds for one in ones), 0),
                 told(Spread.of(first), 0) if first else "-",
+                f"{statistics.median(one.cores_used for one in ones):.2f}",
                 told(Spread.of(http), 2) if http and side == "ours" else "-",
                 str(sum(one.lost for one in ones)),
                 told(Spread.of(one.resident_mib for one in ones), 0),
             )
         )
     head = ("model", "clients", "side", "tokens/s", "median, ms", "p99, ms", "first token p99, ms")
-    return _table((*head, "event loop, ms an answer", "lost", "resident, MiB"), rows)
+    return _table((*head, "cores used", "event loop, ms an answer", "lost", "resident, MiB"), rows)
 
 
 def _share_table(shares: Sequence[Share]) -> str:

@@ -76,7 +76,7 @@ class Server(Protocol):
     def request(self, prompt: str, new_tokens: int, sampling: Sampling, *, stream: bool = False) -> bytes: ...
 
     def tokens(self, exchange: Exchange) -> int:
-        """How many were generated."""
+        """How many were generated, whole or streamed."""
 
     def text_of_event(self, event: dict[str, Any]) -> str: ...
 
@@ -92,7 +92,7 @@ class ModelServer:
         return post("/generate", body | {"post_process": False, "fallback": "never", "stream": stream})
 
     def tokens(self, exchange: Exchange) -> int:
-        return _whole_body(exchange)["usage"]["completion_tokens"]  # type: ignore[no-any-return]
+        return _answer(exchange)["usage"]["completion_tokens"]  # type: ignore[no-any-return]
 
     def text_of_event(self, event: dict[str, Any]) -> str:
         return event.get("text", "")  # type: ignore[no-any-return]
@@ -139,14 +139,14 @@ class LlamaServer:
         return post("/completion", body)
 
     def tokens(self, exchange: Exchange) -> int:
-        return _whole_body(exchange)["tokens_predicted"]  # type: ignore[no-any-return]
+        return _answer(exchange)["tokens_predicted"]  # type: ignore[no-any-return]
 
     def ids(self, exchange: Exchange) -> list[int]:
-        return _whole_body(exchange)["tokens"]  # type: ignore[no-any-return]
+        return _answer(exchange)["tokens"]  # type: ignore[no-any-return]
 
     def seconds(self, exchange: Exchange) -> float:
         """Its own account of a request: prompt and answer, without HTTP."""
-        timings = _whole_body(exchange)["timings"]
+        timings = _answer(exchange)["timings"]
         return (timings["prompt_ms"] + timings["predicted_ms"]) / 1000  # type: ignore[no-any-return]
 
     def text_of_event(self, event: dict[str, Any]) -> str:
@@ -240,6 +240,9 @@ def _answers(port: int, path: str) -> bool:
         connection.close()
 
 
-def _whole_body(exchange: Exchange) -> dict[str, Any]:
+def _answer(exchange: Exchange) -> dict[str, Any]:
+    """The body; of a stream the last event, which sums it up."""
+    if not exchange.body.startswith(b"{"):
+        return [event for _, event in exchange.events()][-1]
     body: dict[str, Any] = json.loads(exchange.body)
     return body

@@ -35,6 +35,8 @@ class Served:
     """Requests without a whole answer of the length asked for."""
     main_thread_milliseconds: float | None
     """Processor time of the server's event loop for an answer: HTTP and JSON. Ours only."""
+    cores_used: float
+    """By the server's process, of those it has: the clients share them, as does whatever else runs."""
     client_share: float
     """Of one core, what the clients took."""
     resident_mib: float
@@ -125,11 +127,12 @@ def _measure(
     if STREAMING_CLIENTS in clients_in_turn:
         turns.append((STREAMING_CLIENTS, True))
     for clients, stream in turns:
-        before = process.main_thread_seconds()
+        before, server_before = process.main_thread_seconds(), process.processor_seconds()
         load = drive(process.port, streamed if stream else whole, clients=clients, seconds=seconds)
-        after = process.main_thread_seconds()
+        after, server_after = process.main_thread_seconds(), process.processor_seconds()
+        whole_seconds = max(one.done for one in load.exchanges) - load.started
         steady = load.within(skip=_WARM_UP_SHARE * seconds)
-        good = [one for one in load.exchanges if one.status == 200 and _is_whole(server, one, stream)]
+        good = [one for one in load.exchanges if one.status == 200 and server.tokens(one) == ANSWER_TOKENS]
         latencies = [one.seconds for one in steady]
         firsts = [_first_token(server, one) for one in steady] if stream else []
         one = Served(
@@ -146,6 +149,7 @@ def _measure(
             main_thread_milliseconds=(
                 1000 * (after - before) / max(1, len(good)) if before is not None and after is not None else None
             ),
+            cores_used=(server_after - server_before) / whole_seconds,
             client_share=load.client_seconds / (load.ended - load.started),
             resident_mib=process.resident_bytes() / 2**20,
         )
@@ -153,15 +157,10 @@ def _measure(
         first = f", first token p99 {1000 * one.first_token_p99_seconds:.0f} ms" if one.first_token_p99_seconds else ""
         say(
             f"{model.name}, {clients} clients: {side} {one.tokens_a_second:,.0f} tokens/s, "
-            f"p99 {1000 * one.p99_seconds:.0f} ms{first}, {one.answers} answers, {one.lost} lost"
+            f"p99 {1000 * one.p99_seconds:.0f} ms{first}, {one.answers} answers, {one.lost} lost, "
+            f"{one.cores_used:.2f} cores used"
         )
     return measured
-
-
-def _is_whole(server: Server, exchange: Exchange, stream: bool) -> bool:
-    if stream:
-        return sum(len(server.text_of_event(event)) for _, event in exchange.events()) == ANSWER_TOKENS
-    return server.tokens(exchange) == ANSWER_TOKENS
 
 
 def _first_token(server: Server, exchange: Exchange) -> float:
