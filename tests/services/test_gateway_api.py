@@ -768,10 +768,22 @@ def test_openapi_has_an_example_for_every_body(gateway: httpx.Client) -> None:
     assert bodies >= 4
 
 
+@pytest.mark.parametrize("path", ["/generate", "/v1/completions", "/v1/chat/completions"])
+def test_openapi_tells_of_the_answer_and_of_its_stream(gateway: httpx.Client, path: str) -> None:
+    answer = gateway.get("/openapi.json").json()["paths"][path]["post"]["responses"]["200"]
+    assert set(answer["content"]) == {"application/json", "text/event-stream"}
+
+
 def test_the_examples_are_accepted(gateway: httpx.Client) -> None:
     schemas = gateway.get("/openapi.json").json()["components"]["schemas"]
-    for example in schemas["GenerateRequest"]["examples"]:
-        assert gateway.post("/generate", json=example).status_code == 200
+    for path, name in (
+        ("/generate", "GenerateRequest"),
+        ("/explain", "ExplainRequest"),
+        ("/v1/completions", "CompletionRequest"),
+        ("/v1/chat/completions", "ChatCompletionRequest"),
+    ):
+        for example in schemas[name]["examples"]:
+            assert gateway.post(path, json=example).status_code == 200
     assert gateway.post("/train", json=schemas["TrainRequest"]["examples"][0]).status_code == 202
 
 

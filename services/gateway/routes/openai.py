@@ -12,6 +12,7 @@ from tinygpt.contracts.openai import (
     OpenAIModel,
     OpenAIModelList,
 )
+from tinygpt.runtime.sse import OR_STREAM
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[requires("generate")])
 
@@ -26,11 +27,16 @@ async def model(model: str, request: Request, gateway: GatewayDep) -> Response: 
     return await forward(gateway, request)
 
 
-@router.post("/completions", summary="Turn prompts into Python code", response_model=Completion)
+@router.post("/completions", summary="Turn prompts into Python code", response_model=Completion, responses=OR_STREAM)
 async def completions(body: CompletionRequest, request: Request, gateway: GatewayDep) -> Response:
     return await forward(gateway, request, stream=bool(body.stream))
 
 
-@router.post("/chat/completions", summary="The last user message is the prompt", response_model=ChatCompletion)
+@router.post(
+    "/chat/completions",
+    summary="The last user message is the prompt",
+    response_model=ChatCompletion,
+    responses=OR_STREAM,
+)
 async def chat(body: ChatCompletionRequest, request: Request, gateway: GatewayDep) -> Response:
     return await forward(gateway, request, stream=bool(body.stream))

@@ -7,13 +7,15 @@ from fastapi import APIRouter, Request, Response
 
 from services.model_server.context import ModelServer, Seconds, ServerDep
 from tinygpt.contracts.generation import GenerateRequest, GenerateResponse
-from tinygpt.runtime.sse import EventStream, sse_event
+from tinygpt.runtime.sse import OR_STREAM, EventStream, sse_event
 from tinygpt.runtime.web import json_response, random_id, while_connected
 
 router = APIRouter(tags=["generate"])
 
 
-@router.post("/generate", summary="Turn a prompt into Python code", response_model=GenerateResponse)
+@router.post(
+    "/generate", summary="Turn a prompt into Python code", response_model=GenerateResponse, responses=OR_STREAM
+)
 async def generate(body: GenerateRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
     answer_id = f"gen-{random_id()}"
     if body.stream:

@@ -23,7 +23,7 @@ from tinygpt.contracts.openai import (
     OpenAIModel,
     OpenAIModelList,
 )
-from tinygpt.runtime.sse import EventStream, sse_event
+from tinygpt.runtime.sse import OR_STREAM, EventStream, sse_event
 from tinygpt.runtime.web import json_response, while_connected
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
@@ -44,12 +44,17 @@ def model(model: str, server: ServerDep) -> OpenAIModel:
     return _as_model(model, served)
 
 
-@router.post("/completions", summary="Turn prompts into Python code", response_model=Completion)
+@router.post("/completions", summary="Turn prompts into Python code", response_model=Completion, responses=OR_STREAM)
 async def completions(body: CompletionRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
     return await _respond(body, CompletionFormat, request, server, seconds)
 
 
-@router.post("/chat/completions", summary="The last user message is the prompt", response_model=ChatCompletion)
+@router.post(
+    "/chat/completions",
+    summary="The last user message is the prompt",
+    response_model=ChatCompletion,
+    responses=OR_STREAM,
+)
 async def chat(body: ChatCompletionRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
     return await _respond(body, ChatFormat, request, server, seconds)
 

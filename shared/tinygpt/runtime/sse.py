@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable
+from typing import Any
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -12,6 +13,13 @@ from tinygpt.runtime.web import error_body, own_error, while_connected
 KEEP_ALIVE = b": keep-alive\n\n"
 """A comment: clients pass over it, and proxies see that the connection lives."""
 KEEP_ALIVE_SECONDS = 15.0
+OR_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer, or with `stream` its events: docs/api.md has their format.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+"""What `/docs` says of an endpoint that may answer with a stream."""
 
 
 def sse_event(data: str, name: str | None = None) -> bytes:
