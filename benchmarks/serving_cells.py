@@ -174,14 +174,22 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("inf")
 
 
-def start_up(model: Model, cores: set[int], *, repetitions: int, settings: dict[str, str], say: Say) -> list[StartUp]:
-    """Once with a fresh cache of compiled kernels, then with the one that this left."""
+def start_up(
+    model: Model,
+    cores: set[int],
+    *,
+    repetitions: int,
+    settings: dict[str, str],
+    say: Say,
+    kernels_in_turn: Sequence[str] = ("compiled anew", "cached"),
+) -> list[StartUp]:
+    """With a fresh folder for compiled kernels, then with the one that this left."""
     measured = []
     with tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as name:
         make_volume(Path(name) / "home", model.folder / "best.pt")
         for repetition in range(repetitions):
             cache = {"NUMBA_CACHE_DIR": str(Path(name) / f"kernels-{repetition}")}
-            for kernels in ("compiled anew", "cached"):
+            for kernels in kernels_in_turn:
                 seconds = _first_token_of(Path(name) / "home", cores, settings | cache)
                 measured.append(StartUp(model.name, kernels, repetition, seconds))
                 say(f"{model.name}, start-up with kernels {kernels}: {seconds:.2f} s to the first token")
