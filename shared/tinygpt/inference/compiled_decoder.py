@@ -27,6 +27,7 @@ PREFILL_ROWS = 32
 MOST_TOP_LOGPROBS = 20
 
 _GOES_ON, _EOS, _LENGTH = range(3)
+_NO_LOGITS = np.zeros((0, 0), np.float32)
 _ENDED: tuple[Ended | None, ...] = (None, "eos", "length")
 
 SLOT = np.dtype(
@@ -74,7 +75,7 @@ class CompiledDecoder:
         if not ids:
             return
         self._sequences.ids[slot, start:end] = ids
-        read(self._weights, self._sequences, self._rows[0], slot, max(0, start - 1), end - 1)
+        self._read(slot, max(0, start - 1), end - 1, _NO_LOGITS)
         state["length"] = end
 
     def begin(self, slot: int, sampling: SamplingParameters, *, max_new_tokens: int, top_logprobs: int = 0) -> None:
@@ -119,8 +120,19 @@ class CompiledDecoder:
         self._writing.difference_update(one.slot for one in written if one.ended)
         return written
 
+    def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """What the model says of the token after each of `ids`, (time, vocab), to compare weights' formats by. Slot 0
+        must be free."""
+        logits = np.zeros((len(ids), len(self._allowed)), np.float32)
+        self._sequences.ids[0, : len(ids)] = ids
+        self._read(0, 0, len(ids), logits)
+        return logits
+
     def interrupt(self) -> None:
         self._stop[0] = 1
+
+    def _read(self, slot: int, start: int, end: int, logits: NDArray[np.float32]) -> None:
+        read(self._weights, self._sequences, self._rows[0], slot, start, end, logits)
 
     def free(self, slot: int) -> None:
         self._slots[slot] = np.zeros(1, SLOT)[0]
@@ -168,15 +180,28 @@ class _Output:
 
 
 @kernel
-def read(weights: Weights, sequences: Sequences, rows: Rows, slot: int, start: int, end: int) -> None:
-    """Read the tokens of a slot from position `start` up to `end`, some at a time."""
-    while start < end:
-        count = min(end - start, len(rows.slot))
+def read(
+    weights: Weights,
+    sequences: Sequences,
+    rows: Rows,
+    slot: int,
+    start: int,
+    end: int,
+    logits: NDArray[np.float32],
+) -> None:
+    """Read the tokens of a slot from position `start` up to `end`, some at a time. `logits` over the tokens that follow
+    are written if there is room for them, (end - start, vocab)."""
+    for first in range(start, end, len(rows.slot)):
+        count = min(end - first, len(rows.slot))
         for row in range(count):
             rows.slot[row] = slot
-            rows.position[row] = start + row
+            rows.position[row] = first + row
         forward(weights, sequences, rows, count)
-        start += count
+        if len(logits) > 0:
+            compute_logits(weights, rows, count)
+            for row in range(count):
+                for token in range(logits.shape[1]):
+                    logits[first - start + row, token] = rows.logits[row, token]
 
 
 @kernel

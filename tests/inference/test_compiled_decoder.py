@@ -1,0 +1,289 @@
+"""The compiled decoder against the model it was made of, and what shorter weights cost."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.inference.decoders import TOKENIZER
+from tinygpt.data.rows import read_rows
+from tinygpt.data.store import bundled_rows
+from tinygpt.data.tokenizer import CODE, EOS, PROMPT
+from tinygpt.inference.compiled_decoder import PREFILL_ROWS, CompiledDecoder
+from tinygpt.inference.decoder import Weights, decode
+from tinygpt.inference.sampling import SamplingParameters
+from tinygpt.inference.torch_decoder import TorchDecoder
+from tinygpt.model.config import SIZES, ModelConfig
+from tinygpt.model.transformer import TinyGPT
+
+GREEDY = SamplingParameters()
+SAMPLED = SamplingParameters(temperature=1.2, top_p=0.9, top_k=40, min_p=0.01, repetition_penalty=1.2)
+PLAIN = ModelConfig(vocab_size=TOKENIZER.vocab_size, context_length=128, layers=2, heads=2, width=32, dropout=0.0)
+MODERN = replace(PLAIN, positions="rotary", qk_norm=True, convolution=3, ngrams=(2, 3, 5), ngram_buckets=500)
+CONFIGS = {
+    "tutorial": ModelConfig(vocab_size=TOKENIZER.vocab_size),
+    "preset": replace(SIZES["tiny"], vocab_size=TOKENIZER.vocab_size, ngram_buckets=1000),
+    "plain": PLAIN,
+    "modern": MODERN,
+    "rotary": replace(PLAIN, positions="rotary"),
+    "qk_norm": replace(PLAIN, qk_norm=True),
+    "one tap": replace(PLAIN, convolution=1),
+    "ngrams out of order": replace(PLAIN, ngrams=(4, 2)),
+    "untied": replace(PLAIN, tie_weights=False),
+    "widths that are no multiples": replace(MODERN, width=42, heads=3, layers=3),
+    "an odd head": replace(PLAIN, width=35, heads=5, qk_norm=True),
+    "one of each": replace(PLAIN, layers=1, heads=1, width=1, context_length=3),
+    "a context past a block": replace(MODERN, context_length=200),
+}
+
+
+def model_of(config: ModelConfig) -> TinyGPT:
+    """Random weights, every one of which shows in the logits."""
+    torch.manual_seed(1)
+    model = TinyGPT(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    return model
+
+
+def compiled(config: ModelConfig, *, slots: int = 1, threads: int = 1, weights: Weights = "float32") -> CompiledDecoder:
+    return CompiledDecoder(model_of(config), TOKENIZER, slots=slots, threads=threads, weights=weights)
+
+
+def some_ids(count: int, seed: int = 0) -> list[int]:
+    return [
+        int(i) for i in torch.randint(5, TOKENIZER.vocab_size, (count,), generator=torch.Generator().manual_seed(seed))
+    ]
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_logits_are_the_models(config: ModelConfig) -> None:
+    ids = some_ids(config.context_length)
+    with torch.inference_mode():
+        expected = model_of(config)(torch.tensor([ids]))[0].numpy()
+
+    np.testing.assert_allclose(compiled(config).logits(ids), expected, atol=3e-5 * np.abs(expected).max(), rtol=0)
+
+
+@pytest.mark.parametrize("config", [PLAIN, MODERN], ids=["plain", "modern"])
+@pytest.mark.parametrize("parameters", [GREEDY, replace(SAMPLED, seed=4)], ids=["greedy", "sampled"])
+def test_texts_are_those_of_the_pytorch_decoder(config: ModelConfig, parameters: SamplingParameters) -> None:
+    model = model_of(config)
+    both = (CompiledDecoder(model, TOKENIZER, slots=1), TorchDecoder(model, TOKENIZER))
+
+    for seed in range(5):
+        texts = [decode(one, some_ids(8, seed), parameters, max_new_tokens=60) for one in both]
+        assert texts[0].ids == texts[1].ids
+        assert texts[0].ended == texts[1].ended
+        assert texts[0].logprobs == pytest.approx(texts[1].logprobs, abs=1e-3)
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_slot_writes_the_same_bit_for_bit_alone_and_in_any_company(weights: Weights, threads: int) -> None:
+    """Lengths of prompts and answers differ, so that the number of rows in a step keeps changing."""
+    prompts = [some_ids(3 + 2 * seed, seed) for seed in range(11)]
+    parameters = [replace(SAMPLED, seed=seed) for seed in range(11)]
+    alone = []
+    for prompt, sampling in zip(prompts, parameters, strict=True):
+        text = decode(compiled(MODERN, weights=weights), prompt, sampling, max_new_tokens=5 + len(prompt))
+        alone.append((text.ids, text.logprobs))
+
+    together = compiled(MODERN, slots=11, threads=threads, weights=weights)
+    for slot, prompt in enumerate(prompts):
+        together.prefill(slot, prompt)
+        together.begin(slot, parameters[slot], max_new_tokens=5 + len(prompt))
+    written: list[tuple[list[int], list[float]]] = [([], []) for _ in prompts]
+    while parts := together.step(4):
+        for part in parts:
+            written[part.slot][0].extend(part.ids)
+            written[part.slot][1].extend(part.logprobs)
+
+    assert written == alone
+
+
+def test_a_prompt_read_in_chunks_is_the_same_bit_for_bit() -> None:
+    """Of which some are longer than the rows that are read at once."""
+    prompt = some_ids(PREFILL_ROWS * 2 + 9)
+    whole, in_chunks = compiled(MODERN), compiled(MODERN)
+    whole.prefill(0, prompt)
+    for start, end in ((0, 1), (1, 3), (3, 3), (3, 40), (40, len(prompt))):
+        in_chunks.prefill(0, prompt[start:end])
+
+    texts = []
+    for one in (whole, in_chunks):
+        one.begin(0, GREEDY, max_new_tokens=30)
+        (part,) = one.step(30)
+        texts.append((part.ids, part.logprobs))
+    assert texts[0] == texts[1]
+
+
+def test_a_slot_used_before_is_as_good_as_new() -> None:
+    fresh, used = compiled(MODERN), compiled(MODERN)
+    decode(used, some_ids(60, seed=9), GREEDY, max_new_tokens=60)
+
+    texts = [decode(one, some_ids(4), GREEDY, max_new_tokens=50) for one in (fresh, used)]
+    assert texts[0] == texts[1]
+
+
+def test_the_kernels_know_no_other_architecture() -> None:
+    with pytest.raises(ValueError, match="lstm"):
+        CompiledDecoder(TinyGPT(replace(PLAIN, architecture="lstm")), TOKENIZER, slots=1)
+
+
+ROWS = [row for row in read_rows(bundled_rows("bundled"))[::700] if len(row.prompt) + len(row.code) < 100][:60]
+
+
+@pytest.fixture(scope="module")
+def learnt() -> TinyGPT:
+    """A small model, with everything in it that a preset has, that knows `ROWS` almost by heart."""
+    torch.manual_seed(0)
+    model = TinyGPT(replace(MODERN, width=64, ngram_buckets=4000))
+    examples = [TOKENIZER.encode_supervised(row.prompt, row.code) for row in ROWS]
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(example) for example, _ in examples], batch_first=True)
+    labels = ids[:, 1:].clone()
+    for label, (_, start) in zip(labels, examples, strict=True):
+        label[: start - 1] = 0
+    dense = [parameter for name, parameter in model.named_parameters() if "table" not in name]
+    optimizers: Sequence[torch.optim.Optimizer] = (
+        torch.optim.Adam(dense, lr=3e-3),
+        torch.optim.SparseAdam([model.get_parameter("ngram_embedding.table.weight")], lr=3e-3),
+    )
+    for _ in range(150):
+        loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), labels.flatten(), ignore_index=0)
+        model.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    return model.eval()
+
+
+def loss_of(decoder: CompiledDecoder) -> float:
+    """In nats per token of the code."""
+    losses: list[float] = []
+    for row in ROWS:
+        ids, start = TOKENIZER.encode_supervised(row.prompt, row.code)
+        logits = torch.from_numpy(decoder.logits(ids[:-1])).double()
+        losses += F.cross_entropy(logits[start - 1 :], torch.tensor(ids[start:]), reduction="none").tolist()
+    return sum(losses) / len(losses)
+
+
+def share_right(decoder: CompiledDecoder) -> float:
+    answers = [decode(decoder, TOKENIZER.encode_prompt(row.prompt), GREEDY, max_new_tokens=100) for row in ROWS]
+    right = [TOKENIZER.decode(answer.ids) == row.code for answer, row in zip(answers, ROWS, strict=True)]
+    return sum(right) / len(right)
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_shorter_weights_change_the_loss_by_less_than_half_a_percent_and_as_good_as_no_answer(
+    learnt: TinyGPT, weights: Weights
+) -> None:
+    exact = CompiledDecoder(learnt, TOKENIZER, slots=1)
+    rounded = CompiledDecoder(learnt, TOKENIZER, slots=1, weights=weights)
+
+    assert loss_of(rounded) == pytest.approx(loss_of(exact), rel=0.005)
+    assert share_right(exact) > 0.9
+    assert share_right(rounded) == pytest.approx(share_right(exact), abs=0.01)
+
+
+@pytest.mark.parametrize(("weights", "most"), [("bfloat16", 0.6), ("int8", 0.35)])
+def test_shorter_weights_are_shorter(weights: Weights, most: float) -> None:
+    def size(decoder: CompiledDecoder) -> int:
+        weights = decoder._weights
+        parts = (weights.query_key_value, weights.attention_output, weights.expand, weights.contract, weights.head)
+        return sum(part.weight.nbytes for part in parts)
+
+    assert size(compiled(MODERN, weights=weights)) < most * size(compiled(MODERN))
+
+
+FIRST_TOKEN = """
+import sys, torch
+from tests.inference.test_compiled_decoder import GREEDY, MODERN, compiled, some_ids
+from tinygpt.inference.decoder import decode
+decoder = compiled(MODERN)
+decoder.warm()
+print(decode(decoder, some_ids(4), GREEDY, max_new_tokens=20).ids)
+from tinygpt.inference.compiled_decoder import read, write
+print(sum(sum(kernel.stats.cache_hits.values()) for kernel in (read, write)))
+"""
+
+
+def start(cache: Path) -> tuple[str, int, str]:
+    """The text that a process of its own writes with this cache of machine code, how many kernels it found there, and
+    its log."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_TOKEN], env=environment, capture_output=True, text=True, check=True, timeout=110
+    )
+    text, hits = done.stdout.strip().splitlines()[-2:]
+    return text, int(hits), done.stdout
+
+
+def test_machine_code_is_kept_and_a_damaged_or_read_only_cache_costs_time_alone(tmp_path: Path) -> None:
+    text, hits, _ = start(tmp_path)
+    assert hits == 0
+
+    (tmp_path / "tinygpt").chmod(0o500)
+    assert start(tmp_path)[:2] == (text, 2)
+    (tmp_path / "tinygpt").chmod(0o700)
+
+    for file in (tmp_path / "tinygpt").glob("*read*"):
+        file.write_bytes(file.read_bytes()[:100])
+    again, hits, log = start(tmp_path)
+    assert (again, hits) == (text, 1)
+    assert "kernel_cache_unreadable" in log
+
+
+def test_where_no_folder_can_be_had_there_is_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code = "from tinygpt.inference.jit import cache_folder; print(cache_folder())"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "file")}
+
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None"
+
+
+def test_without_numba_the_same_tokens_are_drawn() -> None:
+    code = """
+import sys
+if sys.argv[1] == "without":
+    sys.modules["numba"] = None
+import numpy as np
+from tinygpt.inference.sampling import SamplingParameters, generated_tokens, next_token
+record = SamplingParameters(temperature=0.9, top_p=0.95, top_k=30, repetition_penalty=1.3, seed=3).record()
+logits = (3 * np.random.default_rng(0).standard_normal(102)).astype(np.float32)
+answer = np.arange(9, dtype=np.int32)
+with np.errstate(over="ignore"):
+    print([int(next_token(logits, generated_tokens(102), answer, record, i)[0]) for i in range(40)])
+"""
+    drawn = [
+        subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True).stdout
+        for how in ("with", "without")
+    ]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0].split())) > 3
+
+
+def test_balanced_answers_are_balanced() -> None:
+    from tinygpt.inference.postprocess import closers
+
+    config = replace(PLAIN, context_length=256)
+    model = model_of(config)
+    with torch.no_grad():
+        for special in TOKENIZER.encode("()[]{}'\"#\n"):
+            model.head.weight[special] *= 2
+    for one in (CompiledDecoder(model, TOKENIZER, slots=1), TorchDecoder(model, TOKENIZER)):
+        for seed in range(10):
+            sampling = SamplingParameters(temperature=1.5, seed=seed, balanced=True)
+            answer = decode(one, [PROMPT, CODE], sampling, max_new_tokens=200)
+            if answer.ended == "eos":
+                assert closers(TOKENIZER.decode(answer.ids)) == ""
+            assert EOS not in answer.ids
