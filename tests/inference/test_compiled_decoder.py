@@ -160,7 +160,7 @@ def learnt() -> TinyGPT:
     for _ in range(150):
         loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), labels.flatten(), ignore_index=0)
         model.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
             optimizer.step()
     return model.eval()

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import structlog
 
@@ -95,7 +95,7 @@ if numba:
             """It is there already; if it can't be written to, it can still be read."""
 
     class _CacheContent(CompileResultCacheImpl):  # type: ignore[misc]
-        _locator_classes = (_Locator,)
+        _locator_classes: ClassVar = [_Locator]
 
     class _KernelCache(FunctionCache):  # type: ignore[misc]
         """numba's, but that a file which can't be read or written costs a compilation, not the answer."""

@@ -120,13 +120,13 @@ def embed(weights: Weights, ids: Integers, rows: Rows, count: int) -> None:
 
 
 @part
-def copy_row(table: Any, index: int, x: Floats, row: int) -> None:
+def copy_row(table: Any, index: Any, x: Floats, row: int) -> None:
     for i in range(0, x.shape[1], LANES):
         store(x, (row, i), load(table, (index, i)))
 
 
 @part
-def add_row(table: Any, index: int, x: Floats, row: int) -> None:
+def add_row(table: Any, index: Any, x: Floats, row: int) -> None:
     for i in range(0, x.shape[1], LANES):
         store(x, (row, i), load(x, (row, i)) + load(table, (index, i)))
 

@@ -32,7 +32,7 @@ Generate = Callable[[Any, ir.IRBuilder, Any, Any], Any]
 """Writes the LLVM instructions of a call: of context, builder, signature and arguments, the result's value."""
 
 
-class LanesType(types.Type):
+class LanesType(types.Type):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(name=f"Lanes({LANES})")
 
@@ -42,7 +42,7 @@ _lanes4 = types.UniTuple(_lanes, 4)
 
 
 @register_model(LanesType)
-class _LanesModel(numba.core.datamodel.models.PrimitiveModel):
+class _LanesModel(numba.core.datamodel.models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, frontend_type: Any) -> None:
         super().__init__(manager, frontend_type, _FLOATS)
 

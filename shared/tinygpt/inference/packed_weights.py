@@ -87,7 +87,8 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
 
     def by_head(x: Tensor, dim: int) -> Tensor:
         """Round up the two halves of every head along `dim`."""
-        halves = _pad(x.unflatten(dim, (-1, head_width)), 2, dim + 1).unflatten(dim + 1, (2, -1))
+        heads = _pad(_split(x, dim, head_width), 2, dim + 1)
+        halves = _split(heads, dim + 1, heads.size(dim + 1) // 2)
         return _pad(halves, LANES, dim + 2).flatten(dim, dim + 2)
 
     def head_gain(attention: Any) -> Floats:
@@ -153,6 +154,11 @@ def _norm(norms: Sequence[nn.LayerNorm]) -> Norm:
         [norm.weight for norm in norms], [norm.bias for norm in norms]
     ))  # fmt: skip
     return Norm(np.stack(gains), np.stack(biases))
+
+
+def _split(x: Tensor, dim: int, width: int) -> Tensor:
+    """The dimension `dim` as two, the second so wide."""
+    return x.reshape(*x.shape[:dim], x.size(dim) // width, width, *x.shape[dim + 1 :])
 
 
 def _pad(x: Tensor, multiple: int, dim: int) -> Tensor:

@@ -195,7 +195,7 @@ def log_sum_exp(logits: Floats) -> float:
     total = np.float32(0.0)
     for i in range(len(logits)):
         total += math.exp(logits[i] - largest)
-    return largest + math.log(total)
+    return float(largest + math.log(total))
 
 
 @jit

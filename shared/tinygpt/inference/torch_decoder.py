@@ -87,7 +87,7 @@ class TorchDecoder:
         logits = self._logits[slot]
         output = np.array(writer.output, np.int32)
         allowed = self._allowed
-        if writer.sampling["balanced"]:
+        if writer.sampling["balanced"] and self._texts is not None:
             allowed = balanced_tokens(allowed, self._texts, output)
         token, logprob = next_token(logits, allowed, output, writer.sampling, len(output))
         if token == EOS:
