@@ -55,6 +55,17 @@ def test_it_reports_on_the_terminal_and_in_files(folder: Path, tmp_path: Path) -
     assert html.read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_a_model_is_evaluated_with_the_weights_that_it_would_be_served_with(
+    folder: Path, tmp_path: Path, weights: str
+) -> None:
+    json = tmp_path / "r.json"
+
+    assert run("--model", folder, "--data", folder / "rows.jsonl", "--weights", weights, "--json", json)[0] == 0
+    assert EvaluationReport.model_validate_json(json.read_text()).by_split[1].model.pass_at_1 == 1
+    assert run("--model", folder, "--data", folder / "rows.jsonl", "--weights", "int3")[0] == 2
+
+
 def test_a_split_and_a_limit_choose_rows(folder: Path, tmp_path: Path) -> None:
     json = tmp_path / "r.json"
     data = folder / "rows.jsonl"

@@ -1,7 +1,7 @@
 """`tinygpt eval`: answer a file's prompts, run every row's check in a sandbox, and report."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -32,6 +32,9 @@ def evaluate(
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest token every time.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Same seed, same answers.")] = 0,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Threads that answer, processes that judge.")] = 2,
+    weights: Annotated[
+        Literal["float32", "bfloat16", "int8"], typer.Option(help="How the compiled decoder holds a transformer's.")
+    ] = "float32",
     json: Annotated[Path | None, typer.Option("--json", help="Write the whole report here.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots here.")] = None,
 ) -> None:
@@ -81,6 +84,7 @@ def evaluate(
                     model_id=str(checkpoint_path),
                     slots=_SLOTS,
                     threads=workers,
+                    weights=weights,
                 )
                 report = evaluate_model(
                     generator,
