@@ -31,7 +31,7 @@ NETWORKS: dict[str, ModelConfig] = {
     **{f"preset {size}": network for size, network in SIZES.items()},
 }
 """`tiny` and `small` in GPT-2's architecture, which every side runs; the presets' own, which ours alone does."""
-STEPS: dict[Size, int] = {"tiny": 120, "small": 80}
+STEPS: dict[Size, int] = {"tiny": 120, "small": 60}
 _ROWS = 20_000
 _BATCH = 16
 _FAR_BELOW = 30.0
@@ -52,7 +52,8 @@ SAMPLING = Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.2)
 
 
 def make_checkpoint(network: ModelConfig, path: Path, steps: int, seed: int = 0) -> Checkpoint:
-    """Train for `steps` on the bundled rows without their `<EOS>`, and save."""
+    """Train for `steps` on the bundled rows without their `<EOS>`, and save. In one thread: on a busy machine several
+    wait for one another most of the time."""
     rows = read_rows(bundled_rows("bundled"))[:_ROWS]
     tokenizer = CharacterTokenizer.from_corpus(text for row in rows for text in (row.prompt, row.code))
     shape = replace(network, vocab_size=tokenizer.vocab_size, context_length=CONTEXT_LENGTH, dropout=0.0)
@@ -60,8 +61,11 @@ def make_checkpoint(network: ModelConfig, path: Path, steps: int, seed: int = 0)
     config = TrainConfig(model=shape, batch_size=_BATCH, warmup_steps=steps // 10, seed=seed)
     examples = [_endless(row, tokenizer) for row in rows]
     loop = ProjectLoop(config, examples, examples[:1])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     for step in range(steps):
         loop.step(step / steps)
+    torch.set_num_threads(threads)
     _restore_single_precision(loop)
     _never_end(loop.model, collate(examples[:_BATCH], CONTEXT_LENGTH).ids)
     checkpoint = Checkpoint(loop.model.eval(), tokenizer)
