@@ -214,7 +214,7 @@ def wait_for_model(server: httpx.Client, model_id: str) -> None:
         model = health(server).model
         return model is not None and model.model_id == model_id
 
-    wait_until(served, f"{model_id} is served")
+    wait_until(served, f"{model_id} is served", seconds=90)  # kernels may have to be compiled
 
 
 def promoted(volume: Volume, store_model: StoreModel, run_id: str) -> str:

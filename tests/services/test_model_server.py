@@ -158,7 +158,8 @@ def test_a_bad_checkpoint_leaves_the_old_model_serving_and_shows(
 
 
 @pytest.fixture
-def served(server: Server, volume: Volume, store_model: StoreModel) -> httpx.Client:
+def served(server: Server, volume: Volume, store_model: StoreModel, gate: Gate) -> httpx.Client:
+    """A client of a server with one slot and one place to wait, on PyTorch; the gate has seen its decoder."""
     promoted(volume, store_model, "r-1")
     client = server(model_server_slots=1, model_server_max_waiting=1, model_server_decoder="torch")
     wait_for_model(client, "r-1")
