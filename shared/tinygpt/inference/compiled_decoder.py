@@ -4,7 +4,7 @@ The slots are shared out among threads, each of which takes its own through whol
 within a step, and every processor core keeps its slots' keys and values in its own cache.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,7 +27,6 @@ PREFILL_ROWS = 32
 MOST_TOP_LOGPROBS = 20
 
 _GOES_ON, _EOS, _LENGTH = range(3)
-_NO_LOGITS = np.zeros((0, 0), np.float32)
 _ENDED: tuple[Ended | None, ...] = (None, "eos", "length")
 
 SLOT = np.dtype(
@@ -75,7 +74,8 @@ class CompiledDecoder:
         if not ids:
             return
         self._sequences.ids[slot, start:end] = ids
-        self._read(slot, max(0, start - 1), end - 1, _NO_LOGITS)
+        for _ in self._read(slot, max(0, start - 1), end - 1):
+            pass
         state["length"] = end
 
     def begin(self, slot: int, sampling: SamplingParameters, *, max_new_tokens: int, top_logprobs: int = 0) -> None:
@@ -125,14 +125,23 @@ class CompiledDecoder:
         must be free."""
         logits = np.zeros((len(ids), len(self._allowed)), np.float32)
         self._sequences.ids[0, : len(ids)] = ids
-        self._read(0, 0, len(ids), logits)
+        for first, count in self._read(0, 0, len(ids)):
+            compute_logits(self._weights, self._rows[0], count)
+            logits[first : first + count] = self._rows[0].logits[:count, : len(self._allowed)]
         return logits
 
     def interrupt(self) -> None:
         self._stop[0] = 1
 
-    def _read(self, slot: int, start: int, end: int, logits: NDArray[np.float32]) -> None:
-        read(self._weights, self._sequences, self._rows[0], slot, start, end, logits)
+    def _read(self, slot: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Read the tokens of a slot from position `start` up to `end`, some at a time; tells which, after each time."""
+        rows = self._rows[0]
+        for first in range(start, end, len(rows.slot)):
+            count = min(end - first, len(rows.slot))
+            rows.slot[:count] = slot
+            rows.position[:count] = np.arange(first, first + count)
+            forward(self._weights, self._sequences, rows, count)
+            yield first, count
 
     def free(self, slot: int) -> None:
         self._slots[slot] = np.zeros(1, SLOT)[0]
@@ -177,31 +186,6 @@ class _Output:
             return []
         both = zip(self.top_ids[i, :, :wanted].tolist(), self.top_logprobs[i, :, :wanted].tolist(), strict=True)
         return [tuple(zip(*one, strict=True)) for one in both][: self.counts[i]]
-
-
-@kernel
-def read(
-    weights: Weights,
-    sequences: Sequences,
-    rows: Rows,
-    slot: int,
-    start: int,
-    end: int,
-    logits: NDArray[np.float32],
-) -> None:
-    """Read the tokens of a slot from position `start` up to `end`, some at a time. `logits` over the tokens that follow
-    are written if there is room for them, (end - start, vocab)."""
-    for first in range(start, end, len(rows.slot)):
-        count = min(end - first, len(rows.slot))
-        for row in range(count):
-            rows.slot[row] = slot
-            rows.position[row] = first + row
-        forward(weights, sequences, rows, count)
-        if len(logits) > 0:
-            compute_logits(weights, rows, count)
-            for row in range(count):
-                for token in range(logits.shape[1]):
-                    logits[first - start + row, token] = rows.logits[row, token]
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Functions that numba compiles for this machine's processor, and where the machine code is kept between starts.
 
-`@kernel` marks what Python calls: its machine code is kept on disk. `@jit`, `@part` and `@inlined` mark what kernels are
-made of. Without numba all leave the function as it is: slow, the same result.
+`@kernel` marks what Python calls: its machine code is kept on disk. `@jit`, `@part` and `@inlined` mark what kernels
+are made of. Without numba all leave the function as it is: slow, the same result.
 """
 
 import hashlib
@@ -42,10 +42,20 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function`, once for every combination of argument types; it runs without the interpreter's lock."""
-    compiled: Any = _compiled(function, no_cfunc_wrapper=True)
+    return _kept(function, _compiled(function, no_cfunc_wrapper=True))
+
+
+def kernel_of_parts(function: Callable[P, R]) -> Callable[P, R]:
+    """A kernel that makes no arrays, as its parts."""
+    return _kept(function, _compiled(function, no_cfunc_wrapper=True, _nrt=False))
+
+
+def _kept(function: Callable[P, R], compiled: Any) -> Callable[P, R]:
+    """`compiled`, its machine code read from disk or written there."""
     if numba and cache_folder() is not None:
         compiled._cache = _KernelCache(function)
-    return compiled  # type: ignore[no-any-return]
+    kept: Callable[P, R] = compiled
+    return kept
 
 
 def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygpt.inference.jit import inlined, part
+from tinygpt.inference.jit import inlined, kernel_of_parts, part
 from tinygpt.inference.lanes import (
     LANES,
     WIDE,
@@ -85,7 +85,7 @@ class Rows(NamedTuple):
     """(T,): of one query."""
 
 
-@part
+@kernel_of_parts
 def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> None:
     """Read the first `count` rows' tokens: their keys and values are kept, the stream is left in `rows.x`."""
     embed(weights, sequences.ids, rows, count)
@@ -94,7 +94,7 @@ def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> N
         mlp(weights, sequences, rows, count, layer)
 
 
-@part
+@kernel_of_parts
 def compute_logits(weights: Weights, rows: Rows, count: int) -> None:
     """From the stream to logits over each row's next token, in `rows.logits`."""
     layer_norm(rows.x, count, weights.final_norm, 0, weights.width, rows.normed)
@@ -328,7 +328,7 @@ def average(
     attended: Floats,
     row: int,
 ) -> None:
-    """The mean of the values up to `position`, in four sums, for each addition would have to wait for the one before."""
+    """The mean of the values up to `position`, in four sums: each addition would have to wait for the one before."""
     width = values.shape[4]
     for i in range(0, width, LANES):
         sums0 = sums1 = sums2 = sums3 = splat(np.float32(0.0))
