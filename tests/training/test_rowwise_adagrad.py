@@ -1,9 +1,16 @@
-"""Row-wise Adagrad: the formula, and that unused rows stay."""
+"""Row-wise Adagrad: the formula, and that unused rows stay, by the kernel and step by step."""
 
+import pytest
 import torch
 from torch import nn
 
+from tinygpt.model import kernels
 from tinygpt.training.rowwise_adagrad import RowwiseAdagrad
+
+
+@pytest.fixture(params=[True, False], ids=["kernel", "torch"], autouse=True)
+def _compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "COMPILED", request.param)
 
 
 def test_a_row_moves_by_the_root_of_what_its_gradients_summed_up_to_and_others_stay() -> None:
@@ -33,3 +40,20 @@ def test_a_row_used_twice_in_a_step_is_one_row() -> None:
     optimizer.step()
 
     torch.testing.assert_close(table.weight[2].detach(), torch.tensor([-0.1, -0.1]))
+
+
+def test_rows_that_are_used_again_and_again_are_told_apart() -> None:
+    torch.manual_seed(0)
+    table = nn.EmbeddingBag(7, 6, mode="sum", sparse=True)
+    expected, squares = table.weight.detach().clone(), torch.zeros(7)
+    optimizer = RowwiseAdagrad(table.parameters(), lr=0.1)
+    for _ in range(3):
+        ids, direction = torch.randint(5, (40, 3)), torch.randn(40, 6)
+        (table(ids) * direction).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        gradient = torch.zeros(7, 6).index_add_(0, ids.flatten(), direction.repeat_interleave(3, dim=0))
+        squares += gradient.square().mean(dim=1)
+        expected -= 0.1 * gradient / (squares.sqrt().unsqueeze(1) + 1e-12)
+
+    torch.testing.assert_close(table.weight.detach(), expected)

@@ -64,16 +64,15 @@ def _rounded(number):  # type: ignore[no-untyped-def]
 @_inlined
 def _normalise(row, normalised):  # type: ignore[no-untyped-def]
     """fp32 `normalised` = `row` with mean 0 and variance 1. Returns the factor that it took. `row` may be the same."""
-    width = len(row)
-    mean = np.float32(0)
-    for c in range(width):
+    share = np.float32(1) / np.float32(len(row))
+    mean, variance = np.float32(0), np.float32(0)
+    for c in range(len(row)):
         mean += row[c]
-    mean /= width
-    variance = np.float32(0)
-    for c in range(width):
+    mean *= share
+    for c in range(len(row)):
         variance += (row[c] - mean) * (row[c] - mean)
-    factor = np.float32(1) / np.sqrt(variance / width + _EPSILON)
-    for c in range(width):
+    factor = np.float32(1) / np.sqrt(variance * share + _EPSILON)
+    for c in range(len(row)):
         normalised[c] = (row[c] - mean) * factor
     return factor
 
@@ -81,13 +80,13 @@ def _normalise(row, normalised):  # type: ignore[no-untyped-def]
 @_inlined
 def _normalise_backward(gradient, normalised, factor):  # type: ignore[no-untyped-def]
     """`gradient`, by the normalised row, becomes that by the row."""
-    width = len(gradient)
+    share = np.float32(1) / np.float32(len(gradient))
     mean, along = np.float32(0), np.float32(0)
-    for c in range(width):
+    for c in range(len(gradient)):
         mean += gradient[c]
         along += gradient[c] * normalised[c]
-    mean, along = mean / width, along / width
-    for c in range(width):
+    mean, along = mean * share, along * share
+    for c in range(len(gradient)):
         gradient[c] = factor * (gradient[c] - mean - normalised[c] * along)
 
 
@@ -158,68 +157,92 @@ def _convolve_row(projected, taps, b, t, row):  # type: ignore[no-untyped-def]
             row[c] += taps[i, c] * _widened(projected[b, t - 1 - i, c])
 
 
+@_inlined
+def _turn(row, cosine, sine, turned):  # type: ignore[no-untyped-def]
+    """`rotate` of one row (D,)."""
+    half = len(row) // 2
+    for i in range(half):
+        turned[i] = row[i] * cosine[i] + row[half + i] * sine[i]
+    for i in range(half):
+        turned[half + i] = row[half + i] * cosine[half + i] + row[i] * sine[half + i]
+
+
+@_inlined
+def _turn_back(row, cosine, sine, turned):  # type: ignore[no-untyped-def]
+    """The gradient by what was turned, of that by what came of it."""
+    half = len(row) // 2
+    for i in range(half):
+        turned[i] = row[i] * cosine[i] + row[half + i] * sine[half + i]
+    for i in range(half):
+        turned[half + i] = row[half + i] * cosine[half + i] + row[i] * sine[i]
+
+
 @_compiled
 def heads(projected, taps, cosine, sine, scale, q, k, v):  # type: ignore[no-untyped-def]
     """bf16 projected (B, T, 3 C), fp32 taps (K, 3 C), cosine and sine (T, D) and scale (H,), to bf16 q, k, v
     (B, H, T, D)."""
     batch, number, time, width = q.shape
-    half = width // 2
-    row, normalised = np.empty(projected.shape[2], np.float32), np.empty(width, np.float32)
+    row, turned = np.empty(projected.shape[2], np.float32), np.empty(width, np.float32)
     for b in range(batch):
         for t in range(time):
             _convolve_row(projected, taps, b, t, row)
             for h in range(2 * number):
-                _normalise(row[h * width : (h + 1) * width], normalised)
-                out = q[b, h, t] if h < number else k[b, h - number, t]
-                factor = scale[h] if h < number else np.float32(1)
-                for i in range(half):
-                    j = i + half
-                    out[i] = _rounded(factor * (normalised[i] * cosine[t, i] + normalised[j] * sine[t, i]))
-                    out[j] = _rounded(factor * (normalised[j] * cosine[t, j] + normalised[i] * sine[t, j]))
+                head = row[h * width : (h + 1) * width]
+                _normalise(head, head)
+                _turn(head, cosine[t], sine[t], turned)
+                if h < number:
+                    for i in range(width):
+                        q[b, h, t, i] = _rounded(scale[h] * turned[i])
+                else:
+                    for i in range(width):
+                        k[b, h - number, t, i] = _rounded(turned[i])
             for h in range(number):
-                start = (2 * number + h) * width
+                head = row[(2 * number + h) * width : (2 * number + h + 1) * width]
                 for i in range(width):
-                    v[b, h, t, i] = _rounded(row[start + i])
+                    v[b, h, t, i] = _rounded(head[i])
 
 
 @_compiled
 def heads_backward(dq, dk, dv, projected, taps, cosine, sine, scale, d_projected, d_taps, d_scale):  # type: ignore[no-untyped-def]
     """The gradients of `heads`: bf16 d_projected is written, the fp32 ones are added to."""
     batch, number, time, width = dq.shape
-    half, channels, ring = width // 2, projected.shape[2], len(taps) + 1
-    row, normalised = np.empty(channels, np.float32), np.empty(width, np.float32)
+    channels, ring = projected.shape[2], len(taps) + 1
+    row, given = np.empty(channels, np.float32), np.empty(width, np.float32)
     recent, total = np.empty((ring, channels), np.float32), np.empty(channels, np.float32)
     for b in range(batch):
         for t in range(time - 1, -1, -1):
             _convolve_row(projected, taps, b, t, row)
             now = recent[t % ring]
             for h in range(2 * number):
-                d_head = now[h * width : (h + 1) * width]
-                took = _normalise(row[h * width : (h + 1) * width], normalised)
-                given = dq[b, h, t] if h < number else dk[b, h - number, t]
-                factor = scale[h] if h < number else np.float32(1)
-                along = np.float32(0)
-                for i in range(half):
-                    j = i + half
-                    di, dj = _widened(given[i]), _widened(given[j])
-                    along += di * (normalised[i] * cosine[t, i] + normalised[j] * sine[t, i])
-                    along += dj * (normalised[j] * cosine[t, j] + normalised[i] * sine[t, j])
-                    d_head[i] = factor * (di * cosine[t, i] + dj * sine[t, j])
-                    d_head[j] = factor * (dj * cosine[t, j] + di * sine[t, i])
+                head, d_head = row[h * width : (h + 1) * width], now[h * width : (h + 1) * width]
+                factor = _normalise(head, head)
                 if h < number:
+                    for i in range(width):
+                        given[i] = _widened(dq[b, h, t, i])
+                    _turn_back(given, cosine[t], sine[t], d_head)
+                    along = np.float32(0)
+                    for i in range(width):
+                        along += d_head[i] * head[i]
+                        d_head[i] *= scale[h]
                     d_scale[h] += along
-                _normalise_backward(d_head, normalised, took)
+                else:
+                    for i in range(width):
+                        given[i] = _widened(dk[b, h - number, t, i])
+                    _turn_back(given, cosine[t], sine[t], d_head)
+                _normalise_backward(d_head, head, factor)
             for h in range(number):
-                start = (2 * number + h) * width
+                d_head = now[(2 * number + h) * width : (2 * number + h + 1) * width]
                 for i in range(width):
-                    now[start + i] = _widened(dv[b, h, t, i])
+                    d_head[i] = _widened(dv[b, h, t, i])
             for c in range(channels):
                 total[c] = now[c]
+                row[c] = _widened(projected[b, t, c])
             for i in range(min(len(taps), time - 1 - t)):
                 after = recent[(t + 1 + i) % ring]
                 for c in range(channels):
                     total[c] += taps[i, c] * after[c]
-                    d_taps[i, c] += after[c] * _widened(projected[b, t, c])
+                for c in range(channels):
+                    d_taps[i, c] += after[c] * row[c]
             for c in range(channels):
                 d_projected[b, t, c] = _rounded(total[c])
 
@@ -256,7 +279,7 @@ def adagrad_rows(rows, gradient, squares, table, learning_rate):  # type: ignore
         square = np.float32(0)
         for c in range(width):
             square += gradient[n, c] * gradient[n, c]
-        squares[rows[n]] += square / width
+        squares[rows[n]] += square / np.float32(width)
         factor = learning_rate / (np.sqrt(squares[rows[n]]) + np.float32(1e-12))
         for c in range(width):
             table[rows[n], c] -= factor * gradient[n, c]

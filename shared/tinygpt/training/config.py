@@ -20,13 +20,13 @@ class TrainConfig:
     tokenizer: TokenizerKind = "characters"
     """`byte_pair`: byte-pair encoding (Sennrich et al., 2016) on the level of bytes as in GPT-2 (Radford et al., 2019),
     trained on the training rows; at most 1,024 tokens."""
-    batch_size: int = 32
+    batch_size: int = 64
     """Rows in an optimiser step."""
     micro_batches: int = 1
     """Parts that a step's rows are computed in, to save memory; the gradient is the same."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """`muon`: Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for the rest."""
-    learning_rate: float = 6e-3
+    learning_rate: float = 1e-2
     """AdamW's peak, after the warm-up."""
     muon_learning_rate: float = 0.02
     """Muon's peak."""

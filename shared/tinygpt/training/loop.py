@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from tinygpt.contracts.errors import TrainingFailed
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS
 from tinygpt.contracts.runs import Progress, RunMetrics
-from tinygpt.data.examples import Example
+from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.rows import Row
 from tinygpt.training.batches import collate, endless_batches
 from tinygpt.training.callbacks import Callback, StopReason
@@ -99,11 +100,10 @@ def store_for(
 
 @dataclass(frozen=True)
 class _Part:
-    """What the examples of one thread add to a step: the gradient of their summed loss, in nats, over their labels."""
+    """What some of a step's examples add to it: to the gradient of its mean loss, and to its summed loss in nats."""
 
     gradients: list[Tensor]
     nats: float
-    labels: int
 
 
 class _Run:
@@ -185,11 +185,10 @@ class _Run:
         state = self.state
         _seed(self.config.seed, state.step, self.world.rank)
         number = min(self.config.micro_batches * self.threads.number, len(examples))
-        parts = self.threads.map(self._gradient, [examples[i::number] for i in range(number)])
-        nats, labels, characters = self.world.sum(
-            sum(part.nats for part in parts),
-            sum(part.labels for part in parts),
-            sum(map(self._learned_characters, examples)),
+        (labels,) = self.world.sum(sum(map(self._label_count, examples)))
+        parts = self.threads.map(partial(self._gradient, labels), [examples[i::number] for i in range(number)])
+        nats, characters = self.world.sum(
+            sum(part.nats for part in parts), sum(map(self._learned_characters, examples))
         )
         if not math.isfinite(nats):
             raise TrainingFailed(
@@ -197,18 +196,21 @@ class _Run:
                 f"(now {self.config.learning_rate:g})."
             )
         if parts:  # of several processes, one may have no rows
-            set_gradients(self.weights, [part.gradients for part in parts], 1 / labels)
+            set_gradients(self.weights, [part.gradients for part in parts])
         self.world.sum_gradients(state.model)
         state.optimizer.step(learning_rate_scale(self.config, state.step, used), self.threads)
         state.step += 1
         state.recent_losses.append(nats / characters)
         self.labelled_tokens += round(labels)
 
-    def _gradient(self, examples: Sequence[Example]) -> "_Part":
-        """Of the summed loss of these examples."""
+    def _gradient(self, labels: float, examples: Sequence[Example]) -> "_Part":
+        """What these examples add to a step on `labels` labels."""
         batch = collate(examples, self.config.model.context_length, masked=self.config.masked)
-        loss, labels = masked_loss(self.state.model, batch.to(self.world.device))
-        return _Part(gradient_of(loss, self.weights), loss.item(), labels)
+        loss, _ = masked_loss(self.state.model, batch.to(self.world.device))
+        return _Part(gradient_of(loss / labels, self.weights), loss.item())
+
+    def _label_count(self, example: Example) -> int:
+        return len(example.ids) - (example.labels.count(IGNORED) if self.config.masked else 0)
 
     def _learned_characters(self, example: Example) -> int:
         """What the example's loss is divided by for the report: `code_characters`, or with the prompt's."""

@@ -54,8 +54,8 @@ def gradient_of(loss: Tensor, weights: Sequence[nn.Parameter]) -> list[Tensor]:
     return list(torch.autograd.grad(loss, weights))
 
 
-def set_gradients(weights: Sequence[nn.Parameter], parts: Sequence[Sequence[Tensor]], scale: float) -> None:
-    """Let every weight's gradient be `scale` times the sum of its gradients in `parts`, in their order.
+def set_gradients(weights: Sequence[nn.Parameter], parts: Sequence[Sequence[Tensor]]) -> None:
+    """Let every weight's gradient be the sum of its gradients in `parts`, in their order.
 
     Sparse gradients are put one after the other.
     """
@@ -63,4 +63,4 @@ def set_gradients(weights: Sequence[nn.Parameter], parts: Sequence[Sequence[Tens
         total = gradients[0]
         for gradient in gradients[1:]:
             total = total + gradient if total.is_sparse else total.add_(gradient)
-        weight.grad = total.mul_(scale)
+        weight.grad = total
