@@ -123,7 +123,7 @@ def _stream_cells(options: Options, models: Sequence[Model], streams: int, *, pe
             if streams == 1:
                 agreements = compare_texts(model, everyone, prompts(options.texts), _NEW_TOKENS, _say)
                 yield Results(agreements=agreements)
-                wrong = [one.side for one in agreements if one.must_be_whole and one.equal < one.texts]
+                wrong = [one.side for one in agreements if one.wrong]
                 if wrong:
                     raise SystemExit(f"{model.name}: {', '.join(wrong)} gives other greedy texts: nothing is compared.")
             decoded = measure_cell(

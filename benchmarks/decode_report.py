@@ -189,9 +189,15 @@ def _goal_table(results: Results) -> str:
 
 def _agreement_table(agreements: Sequence[Agreement]) -> str:
     return _table(
-        ("model", "side", "equal texts", "first difference after"),
+        ("model", "side", "equal texts", "others that turn at a near tie", "first difference after"),
         (
-            (one.model, one.side, f"{one.equal} of {one.texts}", _or_dash(one.first_difference, " tokens"))
+            (
+                one.model,
+                one.side,
+                f"{one.equal} of {one.texts}",
+                str(one.near_ties),
+                _or_dash(one.first_difference, " tokens"),
+            )
             for one in agreements
             if one.side != REFERENCE
         ),
