@@ -7,6 +7,8 @@ is `x[row, i : i + 16] * 2.0` without the temporary array. A processor with narr
 All arithmetic is in float32. Arrays may hold less: bfloat16 as uint16, the upper half of a float32, and int8.
 """
 
+# ruff: noqa: ARG001 - an intrinsic is given the types of its arguments, and not all of them matter
+
 import operator
 from collections.abc import Callable
 from typing import Any
