@@ -39,7 +39,9 @@ def file(tmp_path: Path) -> Path:
 
 some_rows = st.lists(
     st.builds(
-        Row, st.text("aB üé", min_size=1, max_size=20).filter(str.strip), st.text("xyzé\n", min_size=1, max_size=9).filter(str.strip)
+        Row,
+        st.text("aB üé", min_size=1, max_size=20).filter(str.strip),
+        st.text("xyzé\n", min_size=1, max_size=9).filter(str.strip),
     ),
     max_size=60,
 )

@@ -11,6 +11,7 @@ Shapes: B batch, T time, C width, H heads, D = C / H, K taps.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 try:
     import numba
 except ImportError:  # no build of it for this Python or processor
-    numba = None  # type: ignore[assignment]
+    numba = None
 
 COMPILED = numba is not None
 """Without numba nothing here is to be called: it would take minutes."""
@@ -283,3 +284,27 @@ def adagrad_rows(rows, gradient, squares, table, learning_rate):  # type: ignore
         factor = learning_rate / (np.sqrt(squares[rows[n]]) + np.float32(1e-12))
         for c in range(width):
             table[rows[n], c] -= factor * gradient[n, c]
+
+
+# -- all of them
+
+
+def warm(poll: Callable[[], object]) -> None:
+    """Compile every kernel, or load its machine code, for the types that training has. Calls `poll` in between: the
+    first compilations on a machine take seconds."""
+    bf16, fp32 = partial(np.zeros, dtype=np.uint16), partial(np.zeros, dtype=np.float32)
+    row, gain, taps, wide_taps, scale = bf16((1, 1, 6)), fp32(6), fp32((1, 6)), fp32((1, 18)), fp32(1)
+    projected, head, angles = bf16((1, 1, 18)), bf16((1, 1, 1, 6)), fp32((1, 6))
+    rows, place = np.zeros(1, np.int64), np.full(1, -1, np.int32)
+    for compiled in (
+        partial(norm_convolution, row, gain, gain, taps, row),
+        partial(norm_convolution_backward, row, row, gain, gain, taps, row, gain, gain, taps),
+        partial(heads, projected, wide_taps, angles, angles, scale, head, head, head),
+        partial(
+            heads_backward, head, head, head, projected, wide_taps, angles, angles, scale, projected, wide_taps, scale
+        ),
+        partial(sum_by_row, rows, taps, place, rows, taps),
+        partial(adagrad_rows, rows, taps, gain, taps, np.float32(0)),
+    ):
+        compiled()
+        poll()

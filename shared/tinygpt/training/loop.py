@@ -18,6 +18,7 @@ from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_
 from tinygpt.contracts.runs import Progress, RunMetrics
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.rows import Row
+from tinygpt.model import fused, kernels
 from tinygpt.training.batches import collate, endless_batches
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
@@ -146,6 +147,8 @@ class _Run:
         batches = endless_batches(self.training.lengths, self.config.batch_size, seed=self.config.seed, skip=state.step)
         state.model.train()
         self._tell(lambda callback: callback.on_start(self.progress()))
+        if fused.can_fuse(state.model.head.weight):
+            kernels.warm(self._poll)
         reason, used = self._decide()
         while reason is None:
             self._take_step([self.training[i] for i in self.world.share(next(batches).tolist())], used)

@@ -1,0 +1,32 @@
+"""The kernels are compiled before the first step, and the run is asked in between whether it should go on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tinygpt.data.rows import Row
+from tinygpt.model import kernels
+from tinygpt.model.config import SIZES
+from tinygpt.training.config import TrainConfig
+from tinygpt.training.loop import train
+
+KERNELS = ("norm_convolution", "norm_convolution_backward", "heads", "heads_backward", "sum_by_row", "adagrad_rows")
+
+
+@pytest.mark.skipif(not kernels.COMPILED, reason="needs numba")
+def test_a_run_uses_the_kernels_in_the_types_that_they_were_compiled_for(tmp_path: Path) -> None:
+    kernels.warm(lambda: None)
+    before = {name: list(getattr(kernels, name).signatures) for name in KERNELS}
+
+    model = replace(SIZES["tiny"], width=16, layers=1, context_length=32, ngram_buckets=64)
+    config = TrainConfig(model=model, batch_size=5, max_steps=2, max_seconds=None, precision="bf16", threads=2)
+    train(config, [Row(f"add {i} to x", f"x + {i}") for i in range(20)], folder=tmp_path)
+
+    assert {name: list(getattr(kernels, name).signatures) for name in KERNELS} == before
+
+
+def test_it_polls_after_every_kernel() -> None:
+    polls: list[None] = []
+    kernels.warm(lambda: polls.append(None))
+    assert len(polls) == len(KERNELS)
