@@ -177,7 +177,7 @@ def test_a_prompt_longer_than_the_context_is_422_with_its_length(served: httpx.C
     answer = served.post("/generate", json={"prompt": "x" * 10_000})
     assert answer.status_code == 422
     error = answer.json()["error"]
-    assert (error["code"], error["param"]) == ("invalid_request", "prompt")
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
     assert "10000" in error["message"]
 
 

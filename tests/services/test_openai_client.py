@@ -212,7 +212,7 @@ def test_errors_are_the_clients_own_with_our_code_and_field(client: OpenAI) -> N
     assert "tinygpt" in unknown.value.message
     assert unknown.value.request_id
 
-    with pytest.raises(openai.UnprocessableEntityError) as hot:
+    with pytest.raises(openai.BadRequestError) as hot:
         client.chat.completions.create(model="tinygpt", messages=messages, temperature=3)  # type: ignore[arg-type]
     assert (hot.value.code, hot.value.param, hot.value.type) == (
         "invalid_request",
@@ -220,9 +220,9 @@ def test_errors_are_the_clients_own_with_our_code_and_field(client: OpenAI) -> N
         "invalid_request_error",
     )
 
-    with pytest.raises(openai.UnprocessableEntityError) as long:
+    with pytest.raises(openai.BadRequestError) as long:
         client.completions.create(model="tinygpt", prompt="x" * 2000, stream=True)
-    assert long.value.param == "prompt"
+    assert (long.value.code, long.value.param) == ("context_length_exceeded", "prompt")
 
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="wrong").models.list()
@@ -247,7 +247,7 @@ def test_what_would_change_the_answer_and_can_not_is_refused(
     client: OpenAI, extra: dict[str, object], param: str, says: str
 ) -> None:
     messages = [{"role": "user", "content": PROMPT}]
-    with pytest.raises(openai.UnprocessableEntityError, match=says) as refused:
+    with pytest.raises(openai.BadRequestError, match=says) as refused:
         client.chat.completions.create(model="tinygpt", messages=messages, extra_body=extra)  # type: ignore[arg-type]
     assert refused.value.param == param
 

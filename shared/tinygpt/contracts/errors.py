@@ -2,6 +2,7 @@
 
 TinyGPTError                       500 internal_error
 ├── InvalidRequest                 422 invalid_request
+│   ├── ContextLengthExceeded      422 context_length_exceeded
 │   ├── MalformedRequest           400 malformed_request
 │   ├── TooLarge                   413 too_large
 │   ├── UnsupportedMediaType       415 unsupported_media_type
@@ -19,6 +20,7 @@ TinyGPTError                       500 internal_error
 │   ├── ModelLoading               503 loading
 │   ├── NoModel                    503 no_model
 │   ├── Draining                   503 draining
+│   ├── DecoderUnusable            503 decoder_unusable
 │   ├── RedisUnavailable           503 redis_unavailable
 │   └── UpstreamUnavailable        503 model_server_unavailable
 ├── DeadlineExceeded               504 deadline_exceeded
@@ -92,6 +94,12 @@ class InvalidRequest(TinyGPTError):
     status = 422
     type = "invalid_request_error"
     code = "invalid_request"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The prompt leaves no room for an answer."""
+
+    code = "context_length_exceeded"
 
 
 class MalformedRequest(InvalidRequest):
@@ -185,6 +193,12 @@ class NoModel(Unavailable):
 
 class Draining(Unavailable):
     code = "draining"
+
+
+class DecoderUnusable(Unavailable):
+    """A model's decoder failed for good: the model is loaded anew."""
+
+    code = "decoder_unusable"
 
 
 class RedisUnavailable(Unavailable):

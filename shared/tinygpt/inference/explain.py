@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinygpt.contracts.errors import InvalidRequest
+from tinygpt.contracts.errors import ContextLengthExceeded, InvalidRequest
 from tinygpt.contracts.explain import (
     MAX_WEIGHTS,
     AttentionMap,
@@ -52,7 +52,7 @@ def explain(model: TinyGPT, tokenizer: Tokenizer, request: ExplainRequest, *, mo
     prompt_ids = tokenizer.encode_prompt(request.prompt)
     room = model.config.context_length - len(prompt_ids)
     if room < 1:
-        raise InvalidRequest(
+        raise ContextLengthExceeded(
             f"The prompt has {len(prompt_ids)} tokens, and the context {model.config.context_length}: shorten it.",
             param="prompt",
         )

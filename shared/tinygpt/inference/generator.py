@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from queue import SimpleQueue
 
-from tinygpt.contracts.errors import InvalidRequest, TinyGPTError
+from tinygpt.contracts.errors import ContextLengthExceeded, TinyGPTError
 from tinygpt.contracts.generation import (
     Choice,
     GenerateDelta,
@@ -206,7 +206,7 @@ class CodeGenerator:
     def _require_room(self, prompt: str, tokens: int) -> None:
         context = self.model.config.context_length
         if tokens >= context:
-            raise InvalidRequest(
+            raise ContextLengthExceeded(
                 f"The prompt has {len(prompt)} characters, {tokens - 2} tokens; this model takes at most {context - 3} "
                 "tokens: shorten it, or train with a larger context_length.",
                 param="prompt",

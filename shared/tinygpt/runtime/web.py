@@ -89,13 +89,13 @@ def json_response(model: BaseModel) -> Response:
     return Response(model.model_dump_json(), media_type="application/json")
 
 
-def error_response(error: TinyGPTError) -> JSONResponse:
-    """The response that every error becomes."""
+def error_response(error: TinyGPTError, *, status: int | None = None) -> JSONResponse:
+    """The response that every error becomes, with its own status unless told otherwise."""
     headers = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after is not None else {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
     body = error_body(error).model_dump(mode="json")
-    return JSONResponse({**body, **error.extra}, status_code=error.status, headers=headers)
+    return JSONResponse({**body, **error.extra}, status_code=status or error.status, headers=headers)
 
 
 def error_body(error: TinyGPTError) -> ErrorBody:
@@ -292,16 +292,21 @@ class _BodyLimit:
         return TooLarge(f"The body is larger than {self.max_mb:g} MB: send less{raise_it}.", param="body")
 
 
-async def _on_own_error(_request: Request, error: Exception) -> JSONResponse:
+async def _on_own_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, TinyGPTError)
-    return error_response(error)
+    return error_response(error, status=_status(request, error))
+
+
+def _status(request: Request, error: TinyGPTError) -> int:
+    """The error's own, but for 422 under `/v1`: OpenAI's API has 400 in its place, which its clients look for."""
+    return 400 if error.status == 422 and request.url.path.startswith("/v1/") else error.status
 
 
 async def _on_client_gone(_request: Request, _error: Exception) -> JSONResponse:
     return error_response(ClientGone("The client closed its connection before its request was read."))
 
 
-async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["loc"] == ("body",) and isinstance(error.body, bytes):  # it was not read as JSON
@@ -317,7 +322,8 @@ async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     reason = first["msg"].removeprefix("Value error, ")
     more = f" ({len(error.errors()) - 1} more fields are invalid too)" if len(error.errors()) > 1 else ""
     message = f"{field}: {reason[:1].lower()}{reason[1:]}{_shown(first.get('input'))}{more}."
-    return error_response(InvalidRequest(message, param=field))
+    invalid = InvalidRequest(message, param=field)
+    return error_response(invalid, status=_status(request, invalid))
 
 
 def _shown(value: object) -> str:
