@@ -21,7 +21,7 @@ from tinygpt.runtime.metrics import HttpMetrics
 from tinygpt.runtime.queue import connect, training_queue
 from tinygpt.runtime.runs import RunStore
 from tinygpt.runtime.volume import Volume
-from tinygpt.runtime.web import equip
+from tinygpt.runtime.web import BodyLimit, equip
 
 
 def create_app(settings: GatewaySettings, *, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
@@ -55,7 +55,8 @@ def create_app(settings: GatewaySettings, *, transport: httpx.AsyncBaseTransport
         responses={"default": {"model": ErrorBody, "description": "What went wrong, in one sentence."}},
     )
     app.state.gateway = gateway
-    equip(app, metrics.observe, max_body_mb=settings.max_upload_mb, max_body_setting="TINYGPT_MAX_UPLOAD_MB")
+    uploads = BodyLimit(settings.max_upload_mb, "TINYGPT_MAX_UPLOAD_MB")
+    equip(app, metrics.observe, body_limits={"/datasets": uploads, "/train": uploads})
     for routes in (generate, openai, runs, datasets, models, health):
         app.include_router(routes.router)
     app.include_router(metrics.router())

@@ -27,7 +27,7 @@ class Connections(httpx.AsyncBaseTransport):
             await connection.aclose()
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _Lent(response.stream, connection, idle)
+        response.stream = Lent(response.stream, connection, idle)
         return response
 
     async def aclose(self) -> None:
@@ -36,7 +36,7 @@ class Connections(httpx.AsyncBaseTransport):
                 await idle.pop().aclose()
 
 
-class _Lent(httpx.AsyncByteStream):
+class Lent(httpx.AsyncByteStream):
     """A response's body; closed, it gives its connection back."""
 
     def __init__(
@@ -57,7 +57,11 @@ class _Lent(httpx.AsyncByteStream):
         if self._closed:
             return
         self._closed = True
-        await self._stream.aclose()
+        try:
+            await self._stream.aclose()
+        except BaseException:
+            await self._connection.aclose()
+            raise
         if len(self._idle) < _MOST_IDLE:
             self._idle.append(self._connection)
         else:

@@ -15,7 +15,8 @@ from tinygpt.runtime.web import while_connected
 
 
 async def forward(gateway: Gateway, request: Request, *, stream: bool = False) -> Response:
-    """The model servers' answer to the same request. It holds its place until it, or its stream, has ended.
+    """The model servers' answer to the same request. What is generated holds a place until it, or its
+    stream, has ended.
 
     `TINYGPT_REQUEST_TIMEOUT` bounds it all: waiting for a place, asking, asking again, streaming.
     """
@@ -25,7 +26,8 @@ async def forward(gateway: Gateway, request: Request, *, stream: bool = False) -
     deadline = asyncio.get_running_loop().time() + seconds
     if stream:
         return EventStream(_events(gateway, question, deadline), seconds=seconds)
-    async with while_connected(request.receive, seconds), gateway.admission.place(deadline):
+    place = gateway.admission.place(deadline) if body is not None else contextlib.nullcontext()
+    async with while_connected(request.receive, seconds), place:
         answer = await gateway.model_servers.ask(question, deadline=deadline, request_id=correlation_id.get())
     return Response(answer, media_type="application/json")
 

@@ -16,6 +16,7 @@ from tinygpt.contracts.errors import (
     DeadlineExceeded,
     ErrorBody,
     NoModel,
+    QueueFull,
     TinyGPTError,
     Unavailable,
     UpstreamUnavailable,
@@ -65,7 +66,7 @@ class Upstream:
 
 
 class ModelServers:
-    """Asks the least busy model server, and another one if that fails before it has answered.
+    """Asks the least busy model server, and another one if that fails before it has answered, or is full.
 
     This is the only retry loop of the stack. It stays inside the caller's deadline.
     """
@@ -114,13 +115,13 @@ class ModelServers:
     ) -> AsyncGenerator[httpx.Response, None]:
         """A response that says yes, its body still to be read. Model servers are asked until one gives it."""
         time_left = deadline - asyncio.get_running_loop().time()
+        asked: list[Upstream] = []
         attempts = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_may_be_asked_again),
+            retry=tenacity.retry_if_exception(lambda error: self._may_be_asked_again(error, asked)),
             stop=tenacity.stop_after_attempt(_ATTEMPTS) | tenacity.stop_before_delay(max(0.0, time_left)),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),  # full jitter
             reraise=True,
         )
-        asked: list[Upstream] = []
         async with contextlib.AsyncExitStack() as stack:
             async for attempt in attempts:
                 with attempt:
@@ -128,6 +129,13 @@ class ModelServers:
                     response = await stack.enter_async_context(self._asking(asked[-1], question, deadline, request_id))
             with _transport_errors(asked[-1]):
                 yield response
+
+    def _may_be_asked_again(self, error: BaseException, asked: Collection[Upstream]) -> bool:
+        """Nothing was answered yet, and a moment may change that, or a server that is not full. Waiting for a first
+        model is the client's part."""
+        if isinstance(error, QueueFull):
+            return self.choose(asked) not in asked
+        return isinstance(error, Unavailable) and not isinstance(error, NoModel)
 
     @contextlib.asynccontextmanager
     async def _asking(
@@ -169,11 +177,6 @@ class ModelServers:
             return ModelServerHealth.model_validate_json(response.content)
         except (httpx.TransportError, ValidationError):
             return None
-
-
-def _may_be_asked_again(error: BaseException) -> bool:
-    """Nothing was answered yet, and a moment may change that. Waiting for a first model is the client's part."""
-    return isinstance(error, Unavailable) and not isinstance(error, NoModel)
 
 
 @contextlib.contextmanager

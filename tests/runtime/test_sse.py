@@ -1,12 +1,15 @@
 """Server-sent events cut out of whatever pieces the network delivers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Message
 
-from tinygpt.runtime.sse import KEEP_ALIVE, sse_event, whole_events
+from tinygpt.runtime import sse
+from tinygpt.runtime.sse import KEEP_ALIVE, EventStream, sse_event, whole_events
 
 
 @given(
@@ -46,3 +49,33 @@ def test_an_event_is_passed_on_before_the_next_piece_comes() -> None:
         assert await anext(events) == sse_event("1")
 
     asyncio.run(scenario())
+
+
+def test_only_silence_is_broken_by_a_comment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events that come more often than the comment does leave no room for one."""
+    monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.2)
+
+    async def busy() -> AsyncGenerator[bytes, None]:
+        for _ in range(12):
+            await asyncio.sleep(0.04)
+            yield sse_event("1")
+
+    async def silent() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(0.5)
+        yield sse_event("1")
+
+    async def sent(events: AsyncGenerator[bytes, None]) -> list[bytes]:
+        bodies: list[bytes] = []
+
+        async def receive() -> Message:
+            await asyncio.Event().wait()
+            raise AssertionError("unreachable")
+
+        async def send(message: Message) -> None:
+            bodies.append(message.get("body", b""))
+
+        await EventStream(events, seconds=10)({"type": "http"}, receive, send)
+        return bodies
+
+    assert KEEP_ALIVE not in asyncio.run(sent(busy()))
+    assert KEEP_ALIVE in asyncio.run(sent(silent()))

@@ -540,10 +540,13 @@ def test_a_chunked_upload_over_the_limit_is_413_and_stores_nothing(gateway: http
     wait_until(lambda: stored(volume) == [], "the part is removed")
 
 
-def test_a_chunked_json_body_over_the_limit_is_413(gateway: httpx.Client) -> None:
+def test_a_chunked_json_body_over_a_megabyte_is_413(door: Door) -> None:
+    """Whatever the limit on uploads."""
+    gateway = door(max_upload_mb=4.0)
+
     def chunks() -> Iterator[bytes]:
         yield b'{"prompt": "'
-        for _ in range(30):
+        for _ in range(110):
             yield b"x" * 10_000
         yield b'"}'
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from services.gateway.connections import Connections
+from services.gateway.connections import Connections, Lent
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -93,5 +93,36 @@ def test_a_request_that_is_cancelled_or_fails_leaves_the_others_alone() -> None:
                 await client.get(peer.url)
             peer.answer = ANSWER
             assert (await client.get(peer.url)).text == "ok"
+
+    asyncio.run(scenario())
+
+
+class Unclosable(httpx.AsyncByteStream):
+    """The body of a response whose closing takes for ever."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise AssertionError("nobody reads it")
+
+    async def aclose(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Noted(httpx.AsyncHTTPTransport):
+    closed = False
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await super().aclose()
+
+
+def test_a_request_that_is_cancelled_while_its_answer_is_closed_keeps_no_connection_open() -> None:
+    async def scenario() -> None:
+        connection, idle = Noted(), list[httpx.AsyncHTTPTransport]()
+        closing = asyncio.create_task(Lent(Unclosable(), connection, idle).aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        assert connection.closed
+        assert not idle
 
     asyncio.run(scenario())

@@ -185,3 +185,24 @@ def test_what_is_no_stream_of_events_is_unavailable(door: Door, upstream: Upstre
     upstream.failures = [lambda _request: httpx.Response(200, json={"code": "ab"})] * 4
     with stream(door()) as (response, _):
         assert response.status_code == 503
+
+
+def test_a_stream_that_is_cut_off_when_the_gateway_stops_ends_with_an_error(
+    gateway_settings: GatewaySettings, upstream: Upstream
+) -> None:
+    """uvicorn cancels what has not ended when the time to drain is over: here two seconds."""
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(serving(create_app(gateway_settings, transport=upstream)))
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client, stream(client) as (_, pieces):
+            assert next(pieces) == FIRST
+            stack.close()
+            last = b"".join(pieces)
+    assert json.loads(last.split(b"data: ")[1])["error"]["code"] == "draining"
+
+
+def test_the_models_are_listed_though_every_place_is_taken(door: Door, upstream: Upstream) -> None:
+    gateway = door(max_in_flight=1, max_queue=0)
+    with stream(gateway) as (_, pieces):
+        assert next(pieces) == FIRST
+        upstream.failures = [lambda _request: httpx.Response(200, json={"object": "list", "data": []})]
+        assert gateway.get("/v1/models").status_code == 200

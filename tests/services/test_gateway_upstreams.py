@@ -126,6 +126,19 @@ def test_the_next_attempt_goes_to_another_server() -> None:
         assert network.asked == ["a", "b"]
 
 
+def test_where_one_server_is_full_each_other_is_asked_once() -> None:
+    full = refuse(QueueFull("full", retry_after=2))
+    network = Network(a=[full], b=[answer])
+    assert ask(network) == ANSWER
+    assert network.asked == ["a", "b"]
+    assert network.servers.upstreams[0].failures == 0
+
+    network = Network(a=[full], b=[full])
+    with pytest.raises(QueueFull):
+        ask(network)
+    assert network.asked == ["a", "b"]
+
+
 def test_a_request_is_asked_a_few_times_and_then_told() -> None:
     network = Network(a=[unreachable])
     with pytest.raises(UpstreamUnavailable) as caught:

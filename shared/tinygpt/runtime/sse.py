@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from tinygpt.contracts.errors import Draining, TinyGPTError
 from tinygpt.runtime.web import error_body, own_error, while_connected
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -52,6 +53,7 @@ class EventStream(StreamingResponse):
         self._events = events
         self._seconds = seconds
         self._started = False
+        self._last_sent = 0.0
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         keeping_alive = asyncio.create_task(self._keep_alive(send))
@@ -59,21 +61,34 @@ class EventStream(StreamingResponse):
             async with while_connected(receive, self._seconds), contextlib.aclosing(self._events):
                 async for event in self._events:
                     await self._send(send, event)
+        except asyncio.CancelledError:  # the server's time to drain is over
+            if self._started:
+                await self._send_last(send, Draining("The server stops before the answer was whole: ask again."))
+            raise
         except Exception as error:
             if not self._started:
                 raise
-            await self._send(send, sse_event(error_body(own_error(error)).model_dump_json(), "error"))
+            await self._send_last(send, own_error(error))
+            return
         finally:
             keeping_alive.cancel()
         await self._send(send, b"", more=False)
 
     async def _keep_alive(self, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        self._last_sent = loop.time()
         while True:
-            await asyncio.sleep(KEEP_ALIVE_SECONDS)
-            await self._send(send, KEEP_ALIVE)
+            await asyncio.sleep(self._last_sent + KEEP_ALIVE_SECONDS - loop.time())
+            if loop.time() - self._last_sent >= KEEP_ALIVE_SECONDS:
+                await self._send(send, KEEP_ALIVE)
+
+    async def _send_last(self, send: Send, error: TinyGPTError) -> None:
+        await self._send(send, sse_event(error_body(error).model_dump_json(), "error"))
+        await self._send(send, b"", more=False)
 
     async def _send(self, send: Send, chunk: bytes, *, more: bool = True) -> None:
         if not self._started:
             self._started = True
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        self._last_sent = asyncio.get_running_loop().time()
         await send({"type": "http.response.body", "body": chunk, "more_body": more})

@@ -6,7 +6,8 @@ import random
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from types import FrameType
 
 import structlog
@@ -58,18 +59,34 @@ def random_id() -> str:
     return f"{random.getrandbits(128):032x}"
 
 
+@dataclass(frozen=True)
+class BodyLimit:
+    """The most megabytes that a request's body may have, and the setting that raises it, where one does."""
+
+    max_mb: float = 1.0
+    setting: str | None = None
+
+    @property
+    def max_bytes(self) -> int:
+        return int(self.max_mb * 1e6)
+
+    def too_large(self) -> TooLarge:
+        raise_it = f", or raise {self.setting}" if self.setting else ""
+        return TooLarge(f"The body is larger than {self.max_mb:g} MB: send less{raise_it}.", param="body")
+
+
 def equip(
     app: FastAPI,
     observe: Callable[[str, str, int, float], None],
     *,
-    max_body_mb: float = 1.0,
-    max_body_setting: str | None = None,
+    body_limits: Mapping[str, BodyLimit] | None = None,
 ) -> None:
-    """Give `app` request ids, an access log, a limit on bodies and the error responses.
+    """Give `app` request ids, an access log, limits on bodies and the error responses.
 
-    `observe(method, route, status, seconds)` is called after each request.
+    `observe(method, route, status, seconds)` is called after each request. `body_limits` are by path; all others have
+    the default one.
     """
-    app.add_middleware(_BodyLimit, max_mb=max_body_mb, setting=max_body_setting)
+    app.add_middleware(_LimitedBodies, limits=body_limits or {})
     app.add_middleware(_AccessLog, observe=observe)
     app.add_middleware(
         CorrelationIdMiddleware,
@@ -243,28 +260,27 @@ class _AccessLog:
             )
 
 
-class _BodyLimit:
+class _LimitedBodies:
     """Refuses bodies over a size: at once where the client declares it, else when the limit is passed.
 
     (Starlette's own limit answers in plain text, not in the one shape of every error.)
     """
 
-    def __init__(self, app: ASGIApp, max_mb: float, setting: str | None) -> None:
+    def __init__(self, app: ASGIApp, limits: Mapping[str, BodyLimit]) -> None:
         self.app = app
-        self.max_mb = max_mb
-        self.max_bytes = int(max_mb * 1e6)
-        self.setting = setting
+        self.limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.limits.get(scope["path"], BodyLimit())
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self.max_bytes:
+        if declared.isdecimal() and int(declared) > limit.max_bytes:
             if headers.get("expect", "").lower() != "100-continue":
-                await self._discard(receive)
-            await error_response(self._too_large())(scope, receive, send)
+                await _discard(receive, _DISCARDED_LIMITS * limit.max_bytes)
+            await error_response(limit.too_large())(scope, receive, send)
             return
         size = 0
 
@@ -272,24 +288,20 @@ class _BodyLimit:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self.max_bytes:
-                raise self._too_large()
+            if size > limit.max_bytes:
+                raise limit.too_large()
             return message
 
         await self.app(scope, counted, send)
 
-    async def _discard(self, receive: Receive) -> None:
-        """Read a few times the limit, so that a client which sends before it listens still hears the answer."""
-        left = _DISCARDED_LIMITS * self.max_bytes
-        while left > 0:
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if not message.get("more_body"):
-                return
 
-    def _too_large(self) -> TooLarge:
-        raise_it = f", or raise {self.setting}" if self.setting else ""
-        return TooLarge(f"The body is larger than {self.max_mb:g} MB: send less{raise_it}.", param="body")
+async def _discard(receive: Receive, most: int) -> None:
+    """Read so many bytes at most, so that a client which sends before it listens still hears the answer."""
+    while most > 0:
+        message = await receive()
+        most -= len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
 
 
 async def _on_own_error(request: Request, error: Exception) -> JSONResponse:
