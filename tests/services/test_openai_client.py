@@ -61,7 +61,7 @@ def test_the_last_user_message_is_the_prompt(client: OpenAI) -> None:
         model="tinygpt",
         messages=[
             {"role": "system", "content": "You write Python."},
-            {"role": "user", "content": "something else"},
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]},
             {"role": "assistant", "content": "pass"},
             {"role": "user", "content": [{"type": "text", "text": PROMPT}]},
         ],
@@ -237,7 +237,7 @@ def test_errors_are_the_clients_own_with_our_code_and_field(client: OpenAI) -> N
         ({"response_format": {"type": "json_object"}}, "response_format", "text"),
         ({"messages": [{"role": "system", "content": "x"}]}, "messages", "no user message"),
         ({"messages": [{"role": "user", "content": "  "}]}, "messages", "blank"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content", "image_url"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "image_url"),
         ({"top_logprobs": 3}, "body", "goes with logprobs: true"),
         ({"stream_options": {"include_usage": True}}, "body", "goes with stream: true"),
     ],

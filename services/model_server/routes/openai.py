@@ -9,10 +9,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from services.model_server.context import ModelServer, Seconds, ServerDep
+from services.model_server.model_holder import Held
 from services.model_server.openai import AnswerFormat, ChatFormat, CompletionFormat, total_usage
 from services.model_server.side_by_side import side_by_side
 from tinygpt.contracts.errors import ModelNotFound
-from tinygpt.contracts.generation import GenerateDelta, Usage
+from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, Usage
 from tinygpt.contracts.models import LoadedModel
 from tinygpt.contracts.openai import (
     ALIAS,
@@ -76,8 +77,8 @@ async def _answer(
     server: ModelServer, body: CompletionRequest | ChatCompletionRequest, format_: type[AnswerFormat]
 ) -> BaseModel:
     with server.models.in_use() as held:
-        _require_named(held.info, body.model)
-        asking = [asyncio.ensure_future(server.answer(held, one)) for one in body.as_generate_requests()]
+        requests = _requests(held, body)
+        asking = [asyncio.ensure_future(server.answer(held, one)) for one in requests]
         try:
             answers = await asyncio.gather(*asking)
         finally:
@@ -92,8 +93,8 @@ async def _events(
 ) -> AsyncGenerator[bytes, None]:
     """The chunks of every choice of every prompt: choice i of prompt p has the index `p * n + i`."""
     with server.models.in_use() as held:
-        _require_named(held.info, body.model)
-        form, requests = format_(held.info), body.as_generate_requests()
+        requests = _requests(held, body)
+        form = format_(held.info)
         begun: set[int] = set()
         usages: list[Usage] = []
         streams = [server.stream(held, one) for one in requests]
@@ -115,6 +116,14 @@ async def _events(
         if body.stream_options is not None and body.stream_options.include_usage:
             yield _chunk(form.usage(total_usage(usages)))
         yield _DONE
+
+
+def _requests(held: Held, body: CompletionRequest | ChatCompletionRequest) -> list[GenerateRequest]:
+    """One for each prompt. Raises `ModelNotFound`, and `QueueFull` or `InvalidRequest` before any has begun."""
+    _require_named(held.info, body.model)
+    requests = body.as_generate_requests()
+    held.generator.engine.require_places(sum(request.n for request in requests))
+    return requests
 
 
 def _chunk(chunk: BaseModel) -> bytes:

@@ -10,7 +10,7 @@ Source = Literal["model", "retrieval", "none"]
 
 MAX_PROMPT_CHARACTERS = 20_000
 MAX_NEW_TOKENS = 4096
-MAX_STOP_STRINGS = 4
+MAX_STOP_STRINGS = 32
 MAX_LOGPROBS = 20
 MAX_CHOICES = 16
 
@@ -76,7 +76,8 @@ class GenerateRequest(BaseModel):
     )
     n: int = Field(default=1, ge=1, le=MAX_CHOICES, description="How many answers. With temperature 0 they are equal.")
     stop: StopStrings = Field(
-        default=[], description="One string or up to 4. The answer ends before the first that comes up in it."
+        default=[],
+        description=f"One string or up to {MAX_STOP_STRINGS}. The answer ends before the first that comes up in it.",
     )
     logprobs: int | None = Field(
         default=None,

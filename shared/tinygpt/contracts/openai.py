@@ -7,13 +7,14 @@ change the answer and can't (`tools`, `logit_bias`, ...) are refused in a senten
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from tinygpt.contracts.generation import (
     MAX_CHOICES,
     MAX_LOGPROBS,
     MAX_NEW_TOKENS,
     MAX_PROMPT_CHARACTERS,
+    MAX_STOP_STRINGS,
     GenerateRequest,
     Prompt,
     StopStrings,
@@ -23,10 +24,20 @@ from tinygpt.contracts.generation import (
 ALIAS = "tinygpt"
 """The model that is served now, whichever that is."""
 OpenAIFinishReason = Literal["stop", "length"]
+MAX_ANSWERS = 64
+"""Of one request: its prompts times `n`."""
+MAX_MESSAGES = 2048
+_SMALLEST_TOP_P = 1e-6
 
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+def _without_empty(stop: object) -> object:
+    """Some clients send empty strings among those that stop an answer: they stop nothing."""
+    given = [stop] if isinstance(stop, str) else stop
+    return [string for string in given if string != ""] if isinstance(given, list) else given
 
 
 def _refused(instead: str) -> AfterValidator:
@@ -51,11 +62,15 @@ class SamplingOptions(BaseModel):
         default=None,
         description=f"`{ALIAS}` (the one that is served), its id, or nothing: `GET /v1/models` lists them.",
     )
-    max_tokens: int | None = Field(default=None, ge=1, description="By default as much as the context has room for.")
+    max_tokens: int | None = Field(
+        default=None, ge=-1, description="By default, and with 0 or -1, as much as the context has room for."
+    )
     temperature: float | None = Field(default=None, ge=0, le=2, description="By default 0, not OpenAI's 1.")
-    top_p: float | None = Field(default=None, gt=0, le=1, description="By default 1.")
+    top_p: float | None = Field(default=None, ge=0, le=1, description="By default 1; 0 is the likeliest token alone.")
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES, description="By default 1.")
-    stop: StopStrings | None = Field(default=None, description="One string or up to 4.")
+    stop: Annotated[StopStrings | None, BeforeValidator(_without_empty)] = Field(
+        default=None, description=f"One string or up to {MAX_STOP_STRINGS}."
+    )
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63, description="Same seed, same answer.")
     stream: bool | None = Field(default=None, description="Server-sent events, ended by `data: [DONE]`.")
     stream_options: StreamOptions | None = None
@@ -80,7 +95,7 @@ class SamplingOptions(BaseModel):
         """The same request in the project's own words: the model's text, neither repaired nor replaced."""
         given = {
             "temperature": self.temperature,
-            "top_p": self.top_p,
+            "top_p": None if self.top_p is None else max(_SMALLEST_TOP_P, self.top_p),
             "top_k": None if self.top_k is None else max(0, self.top_k),
             "min_p": self.min_p,
             "repetition_penalty": self.repetition_penalty,
@@ -92,7 +107,7 @@ class SamplingOptions(BaseModel):
         }
         return GenerateRequest(
             prompt=prompt,
-            max_new_tokens=min(self.max_tokens or MAX_NEW_TOKENS, MAX_NEW_TOKENS),
+            max_new_tokens=MAX_NEW_TOKENS if self.max_tokens in (None, 0, -1) else min(self.max_tokens, MAX_NEW_TOKENS),
             logprobs=logprobs,
             stream=bool(self.stream),
             post_process=False,
@@ -108,13 +123,28 @@ class CompletionRequest(SamplingOptions):
         json_schema_extra={"examples": [{"model": ALIAS, "prompt": "reverse the list nums", "max_tokens": 64}]}
     )
 
-    prompt: Prompt | Annotated[list[Prompt], Field(min_length=1, max_length=MAX_CHOICES)] = Field(
-        description="What the code should do; several prompts get `n` answers each."
+    prompt: Prompt | Annotated[list[Prompt], Field(min_length=1, max_length=MAX_ANSWERS)] = Field(
+        description=f"What the code should do; several prompts get `n` answers each, at most {MAX_ANSWERS} in all."
     )
     logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
     echo: Annotated[bool | None, _refused("the prompt is not part of the answer")] = None
     suffix: Annotated[str | None, _refused("the model writes on from the prompt only")] = None
     best_of: int | None = None
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _text(cls, prompt: object) -> object:
+        first = prompt[0] if isinstance(prompt, list) and prompt else None
+        if isinstance(first, int | list):
+            raise ValueError("token ids are not read here: send the prompt as text")
+        return prompt
+
+    @model_validator(mode="after")
+    def _not_too_many_answers(self) -> Self:
+        prompts = 1 if isinstance(self.prompt, str) else len(self.prompt)
+        if prompts * (self.n or 1) > MAX_ANSWERS:
+            raise ValueError(f"{prompts} prompts with n = {self.n} are more than {MAX_ANSWERS} answers: ask for fewer")
+        return self
 
     @model_validator(mode="after")
     def _best_of_is_n(self) -> Self:
@@ -127,31 +157,30 @@ class CompletionRequest(SamplingOptions):
         return [self.as_generate_request(prompt, self.logprobs) for prompt in prompts]
 
 
-class TextPart(BaseModel):
-    type: Literal["text"]
-    text: str
+class MessagePart(BaseModel):
+    """Text, or what can't be read here (an image, a sound), which is passed over in all messages but the prompt."""
+
+    type: str
+    text: str = ""
 
 
 class ChatMessage(BaseModel):
     """One of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart] | None = None
-
-    @field_validator("content", mode="before")
-    @classmethod
-    def _only_text(cls, content: object) -> object:
-        parts = content if isinstance(content, list) else []
-        others = {str(part.get("type")) for part in parts if isinstance(part, dict)} - {"text"}
-        if others:
-            raise ValueError(f"only parts of the type text can be read here, not {', '.join(sorted(others))}")
-        return content
+    content: str | list[MessagePart] | None = None
 
     @property
     def text(self) -> str:
         if isinstance(self.content, list):
             return "".join(part.text for part in self.content)
         return self.content or ""
+
+    @property
+    def unreadable(self) -> list[str]:
+        """The types of the parts that are not text."""
+        parts = self.content if isinstance(self.content, list) else []
+        return sorted({part.type for part in parts} - {"text"})
 
 
 class ChatCompletionRequest(SamplingOptions):
@@ -163,8 +192,8 @@ class ChatCompletionRequest(SamplingOptions):
         }
     )
 
-    messages: list[ChatMessage] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1, description="The newer name of `max_tokens`.")
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
+    max_completion_tokens: int | None = Field(default=None, ge=-1, description="The newer name of `max_tokens`.")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS, description="Goes with `logprobs`.")
     tools: Annotated[list[Any] | None, _refused("the model writes code and calls nothing")] = None
@@ -174,12 +203,14 @@ class ChatCompletionRequest(SamplingOptions):
     @field_validator("messages")
     @classmethod
     def _asks_something(cls, messages: list[ChatMessage]) -> list[ChatMessage]:
-        asked = next((message.text for message in reversed(messages) if message.role == "user"), None)
+        asked = next((message for message in reversed(messages) if message.role == "user"), None)
         if asked is None:
             raise ValueError("there is no user message: the last one is the prompt")
-        if len(asked) > MAX_PROMPT_CHARACTERS:
+        if asked.unreadable:
+            raise ValueError(f"only parts of the type text can be read here, not {', '.join(asked.unreadable)}")
+        if len(asked.text) > MAX_PROMPT_CHARACTERS:
             raise ValueError(f"the last user message has more than {MAX_PROMPT_CHARACTERS} characters")
-        not_blank(asked)
+        not_blank(asked.text)
         return messages
 
     @field_validator("response_format")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from tinygpt.contracts.errors import Draining, QueueFull, TinyGPTError
+from tinygpt.contracts.errors import Draining, InvalidRequest, QueueFull, TinyGPTError
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Decoder
 from tinygpt.inference.scheduler import Scheduler
@@ -72,13 +72,20 @@ class Engine:
         """Requests taken that have no slot yet."""
         return max(0, len(self._recipients) - self.running)
 
+    def require_places(self, count: int) -> None:
+        """Raises `QueueFull` where so many requests find no place now, `InvalidRequest` where they never would."""
+        if count > self._most:
+            raise InvalidRequest(f"These are {count} answers, and {self._most} at most find a place: ask for fewer.")
+        if len(self._recipients) + count > self._most:
+            raise QueueFull("As many requests wait as may: try again shortly.")
+
     def submit(
         self, requests: Sequence[DecodeRequest], deliver: Deliver, loop: asyncio.AbstractEventLoop | None = None
     ) -> list[int]:
         """Take all the requests or none; returns their ids. `deliver` gets each one's events, the last of them with
         `decoded` or `error`: in `loop` where given, else in the engine's thread, where it must not linger.
 
-        Raises `QueueFull` where there is no room for all of them, `Draining` after `close`, `TinyGPTError` where the
+        Raises what `require_places` does, `Draining` after `close`, `TinyGPTError` where the
         decoder is of no more use, `ValueError` for a prompt that is empty or leaves no room for a token.
         """
         for request in requests:
@@ -88,8 +95,7 @@ class Engine:
             if self._refusal is not None:
                 kind, message = self._refusal
                 raise kind(message)
-            if len(self._recipients) + len(requests) > self._most:
-                raise QueueFull("As many requests wait as may: try again shortly.")
+            self.require_places(len(requests))
             ids = [next(self._ids) for _ in requests]
             for handle, request in zip(ids, requests, strict=True):
                 self._submitted.append((handle, request, now))
