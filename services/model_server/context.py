@@ -12,10 +12,13 @@ from prometheus_client import CollectorRegistry
 from services.model_server.metrics import DecodingMetrics
 from services.model_server.model_holder import Held, ModelHolder
 from services.model_server.settings import ModelServerSettings
+from tinygpt.contracts.errors import QueueFull
 from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, GenerateResponse
 from tinygpt.contracts.models import ModelServerHealth
 from tinygpt.runtime.web import Heartbeat
 
+MOST_EXPLAINERS = 8
+"""Requests to `/explain` at once: one under way, the others waiting."""
 _LONGEST_SECONDS = 600.0
 
 
@@ -26,13 +29,26 @@ class ModelServer:
         self.metrics = DecodingMetrics(registry)
         self.models = ModelHolder(settings, self.metrics)
         self.heartbeat = Heartbeat()
-        self.explaining = asyncio.Semaphore(1)
+        self._explaining = asyncio.Semaphore(1)
+        self._explainers = 0
         self._started_at = time.monotonic()
         self.metrics.watch(
             running=lambda: self.models.running,
             waiting=lambda: self.models.waiting,
             slots=lambda: self.models.slots,
         )
+
+    @contextlib.asynccontextmanager
+    async def explaining(self) -> AsyncGenerator[None, None]:
+        """The one place to explain an answer in, or a place in its queue. Raises `QueueFull`."""
+        if self._explainers >= MOST_EXPLAINERS:
+            raise QueueFull(f"{MOST_EXPLAINERS} requests are explained, one at a time: try again shortly.")
+        self._explainers += 1
+        try:
+            async with self._explaining:
+                yield
+        finally:
+            self._explainers -= 1
 
     async def answer(self, held: Held, request: GenerateRequest) -> GenerateResponse:
         """Raises `InvalidRequest`, `QueueFull`. A cancelled task frees its slots."""

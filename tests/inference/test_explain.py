@@ -213,3 +213,19 @@ def test_what_is_not_there_or_too_much_is_refused(
 def test_a_model_without_attention_says_so() -> None:
     with pytest.raises(InvalidRequest, match="lstm"):
         attention_maps(random_model(architecture="lstm"), [2, 5, 3])
+
+
+def test_attention_that_can_not_be_shown_is_refused_before_anything_is_computed() -> None:
+    def never() -> bool:
+        pytest.fail("it began")
+
+    request = ExplainRequest(prompt="p", attention=True, layers=[99])
+    with pytest.raises(InvalidRequest, match="layers"):
+        explain(random_model(), TOKENIZER, request, model_id="r", should_stop=never)
+
+
+def test_it_ends_where_it_is_told_to_stop() -> None:
+    answers = iter([False, False, True])
+    request = ExplainRequest(prompt="p", attention=True, temperature=1, seed=3)
+    explanation = explain(random_model(), TOKENIZER, request, model_id="r", should_stop=lambda: next(answers))
+    assert (len(explanation.steps), explanation.finish_reason, explanation.attention) == (2, "cancelled", None)

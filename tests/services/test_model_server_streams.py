@@ -1,14 +1,19 @@
 """A model server's streams: what comes in them, in which order, and how they end."""
 
+import contextlib
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from services.model_server.context import MOST_EXPLAINERS
 from tests.conftest import wait_until
 from tests.services.conftest import PROMPT, Gate, Server, health, store_scripted_model, wait_for_model
+from tinygpt.contracts.explain import Explanation
+from tinygpt.inference.explain import explain
 from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.runtime import sse
 from tinygpt.runtime.volume import Volume
@@ -143,3 +148,39 @@ def test_a_stream_that_is_quiet_is_kept_alive(
         assert [next(arriving) for _ in range(3)] == [("", "keep-alive")] * 3
         gate.open()
         assert [name for name, _ in arriving if name][-1] == "answer"
+
+
+# -- explaining
+
+
+def test_a_client_that_hangs_up_ends_its_explanation_and_more_than_a_few_are_turned_away(
+    scripted: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    def endless(*args: Any, should_stop: Callable[[], bool], **kwargs: Any) -> Explanation:
+        wait_until(should_stop, "it is told to stop", seconds=60)
+        explanation = explain(*args, should_stop=should_stop, **kwargs)
+        ended.append(explanation.finish_reason)
+        return explanation
+
+    monkeypatch.setattr("services.model_server.routes.explain.explain_answer", endless)
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with contextlib.suppress(httpx.ReadTimeout):
+            statuses.append(
+                httpx.post(
+                    f"{scripted.base_url}/explain", json={"prompt": PROMPT}, timeout=3, trust_env=False
+                ).status_code
+            )
+
+    asking = [threading.Thread(target=ask) for _ in range(MOST_EXPLAINERS + 2)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert statuses == [429, 429]
+    wait_until(lambda: ended[:1] == ["cancelled"], "the one under way has stopped")
+    monkeypatch.undo()
+    assert scripted.post("/explain", json={"prompt": PROMPT}).json()["text"] == ANSWER[:64]

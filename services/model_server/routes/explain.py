@@ -1,9 +1,12 @@
 """`POST /explain`: how an answer comes about. One at a time: it is the slow, readable path."""
 
+import asyncio
+import threading
+
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from services.model_server.context import Seconds, ServerDep
+from services.model_server.model_holder import Held
 from tinygpt.contracts.explain import ExplainRequest, Explanation
 from tinygpt.inference.explain import explain as explain_answer
 from tinygpt.runtime.web import json_response, while_connected
@@ -13,10 +16,26 @@ router = APIRouter(tags=["generate"])
 
 @router.post("/explain", summary="Every step of an answer: candidates, entropy, attention", response_model=Explanation)
 async def explain(body: ExplainRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
-    async with while_connected(request.receive, seconds), server.explaining:
+    async with while_connected(request.receive, seconds), server.explaining():
         with server.models.in_use() as held:
-            generator = held.generator
-            explanation = await run_in_threadpool(
-                explain_answer, generator.model, generator.tokenizer, body, model_id=generator.model_id
-            )
-    return json_response(explanation)
+            return json_response(await _explain_in_thread(held, body))
+
+
+async def _explain_in_thread(held: Held, body: ExplainRequest) -> Explanation:
+    """Cancelled, it waits until the thread has noticed: within a token."""
+    generator, stopped = held.generator, threading.Event()
+    explaining = asyncio.create_task(
+        asyncio.to_thread(
+            explain_answer,
+            generator.model,
+            generator.tokenizer,
+            body,
+            model_id=generator.model_id,
+            should_stop=stopped.is_set,
+        )
+    )
+    try:
+        return await asyncio.shield(explaining)
+    finally:
+        stopped.set()
+        await asyncio.wait([explaining])

@@ -1,6 +1,6 @@
 """How an answer comes about: every step's candidates through each stage of sampling, and where the attention looks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,10 +44,19 @@ _DIGITS = 5
 
 
 @torch.inference_mode()
-def explain(model: TinyGPT, tokenizer: Tokenizer, request: ExplainRequest, *, model_id: str) -> Explanation:
+def explain(
+    model: TinyGPT,
+    tokenizer: Tokenizer,
+    request: ExplainRequest,
+    *,
+    model_id: str,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Explanation:
     """Answer the request with `model` itself and show each step. The same seed takes the tokens of `/generate`.
 
-    Raises `InvalidRequest` for a prompt that leaves no room in the context, or more attention weights than are shown.
+    `should_stop` is asked before each token; once it says so the answer ends there, as `cancelled` and without
+    attention. Raises `InvalidRequest` for a prompt that leaves no room in the context, or attention that is not shown:
+    at once where the prompt's own is too much, else when the answer is written.
     """
     prompt_ids = tokenizer.encode_prompt(request.prompt)
     room = model.config.context_length - len(prompt_ids)
@@ -56,6 +65,8 @@ def explain(model: TinyGPT, tokenizer: Tokenizer, request: ExplainRequest, *, mo
             f"The prompt has {len(prompt_ids)} tokens, and the context {model.config.context_length}: shorten it.",
             param="prompt",
         )
+    if request.attention:
+        _heads_shown(model, len(prompt_ids), request.layers, request.heads)
     sampling = _parameters(request).record()
     cache = model.make_cache()
     allowed, texts = generated_tokens(model.config.vocab_size), token_texts(tokenizer)
@@ -63,6 +74,9 @@ def explain(model: TinyGPT, tokenizer: Tokenizer, request: ExplainRequest, *, mo
     finish_reason: FinishReason = "length"
     unread = ids
     for position in range(min(request.max_new_tokens, room)):
+        if should_stop():
+            finish_reason = "cancelled"
+            break
         logits = model(torch.tensor([unread], device=model.device), cache)[0, -1].float().cpu().numpy()
         output = np.array(ids[len(prompt_ids) :], np.int32)
         possible = balanced_tokens(allowed, texts, output) if request.balanced else allowed
@@ -78,7 +92,9 @@ def explain(model: TinyGPT, tokenizer: Tokenizer, request: ExplainRequest, *, mo
         steps=steps,
         text=tokenizer.decode(ids[len(prompt_ids) :]),
         finish_reason=finish_reason,
-        attention=attention_maps(model, ids, request.layers, request.heads) if request.attention else None,
+        attention=attention_maps(model, ids, request.layers, request.heads)
+        if request.attention and finish_reason != "cancelled"
+        else None,
     )
 
 
@@ -116,6 +132,19 @@ def attention_maps(
     Raises `InvalidRequest` for a layer or head that there is not, for more than `MAX_WEIGHTS`, and for a model
     without attention.
     """
+    layers, heads = _heads_shown(model, len(ids), layers, heads)
+    weights = model.attention_weights(torch.tensor([list(ids)], device=model.device))
+    return [
+        AttentionMap(layer=layer, head=head, weights=_lower_triangle(weights[layer][0, head].float().cpu().numpy()))
+        for layer in layers
+        for head in heads
+    ]
+
+
+def _heads_shown(
+    model: TinyGPT, tokens: int, layers: Sequence[int] | None, heads: Sequence[int] | None
+) -> tuple[Sequence[int], Sequence[int]]:
+    """The layers and heads whose attention over so many tokens is shown. Raises as `attention_maps` does."""
     config = model.config
     if config.architecture != "transformer":
         raise InvalidRequest(
@@ -123,19 +152,14 @@ def attention_maps(
         )
     layers = _existing(layers, config.layers, "layers")
     heads = _existing(heads, config.heads, "heads")
-    count = len(layers) * len(heads) * len(ids) * (len(ids) + 1) // 2
+    count = len(layers) * len(heads) * tokens * (tokens + 1) // 2
     if count > MAX_WEIGHTS:
         raise InvalidRequest(
             f"These would be {count:,} attention weights, and at most {MAX_WEIGHTS:,} are shown: ask for fewer layers, "
             "heads or max_new_tokens.",
             param="attention",
         )
-    weights = model.attention_weights(torch.tensor([list(ids)], device=model.device))
-    return [
-        AttentionMap(layer=layer, head=head, weights=_lower_triangle(weights[layer][0, head].float().cpu().numpy()))
-        for layer in layers
-        for head in heads
-    ]
+    return layers, heads
 
 
 def _parameters(request: ExplainRequest) -> SamplingParameters:
