@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ from tinygpt.contracts.openai import (
     OpenAIFinishReason,
     OpenAIUsage,
 )
+from tinygpt.data.tokenizer import TextDecoder, Tokenizer
 from tinygpt.runtime.web import random_id
 
 _FINISH_REASONS: dict[FinishReason, OpenAIFinishReason] = {
@@ -41,7 +42,8 @@ class AnswerFormat(ABC):
 
     id_prefix: ClassVar[str]
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
         self.origin: dict[str, Any] = {
             "id": f"{self.id_prefix}-{random_id()}",
             "created": int(time.time()),
@@ -72,10 +74,11 @@ class AnswerFormat(ABC):
 class CompletionFormat(AnswerFormat):
     id_prefix = "cmpl"
 
-    def __init__(self, model: LoadedModel) -> None:
-        super().__init__(model)
+    def __init__(self, model: LoadedModel, tokenizer: Tokenizer) -> None:
+        super().__init__(model, tokenizer)
         self._offsets = Counter[int]()
-        """Characters of each choice so far."""
+        """Whole characters of each choice so far."""
+        self._decoders = defaultdict[int, TextDecoder](tokenizer.text_decoder)
 
     def whole(self, choices: Sequence[Choice], usage: OpenAIUsage) -> Completion:
         return self._of(
@@ -112,7 +115,7 @@ class CompletionFormat(AnswerFormat):
         offsets = []
         for token in tokens:
             offsets.append(self._offsets[index])
-            self._offsets[index] += len(token.token)
+            self._offsets[index] += len(self._decoders[index]([token.id]))
         return CompletionLogprobs(
             tokens=[token.token for token in tokens],
             token_logprobs=[token.logprob for token in tokens],
@@ -130,7 +133,7 @@ class ChatFormat(AnswerFormat):
                 ChatChoice(
                     index=i,
                     message=AssistantMessage(content=choice.raw),
-                    logprobs=_chat_logprobs(choice.logprobs),
+                    logprobs=self._logprobs(choice.logprobs),
                     finish_reason=_FINISH_REASONS[choice.finish_reason],
                 )
                 for i, choice in enumerate(choices)
@@ -145,7 +148,7 @@ class ChatFormat(AnswerFormat):
     def piece(self, index: int, delta: GenerateDelta) -> ChatCompletionChunk:
         return self._of(
             ChatChunkChoice(
-                index=index, delta=MessageDelta(content=delta.text), logprobs=_chat_logprobs(delta.logprobs)
+                index=index, delta=MessageDelta(content=delta.text), logprobs=self._logprobs(delta.logprobs)
             )
         )
 
@@ -158,24 +161,22 @@ class ChatFormat(AnswerFormat):
     def _of(self, *choices: ChatChunkChoice, usage: OpenAIUsage | None = None) -> ChatCompletionChunk:
         return ChatCompletionChunk(choices=list(choices), usage=usage, **self.origin)
 
+    def _logprobs(self, tokens: Sequence[TokenLogprob] | None) -> ChatLogprobs | None:
+        if tokens is None:
+            return None
+        return ChatLogprobs(
+            content=[
+                ChatTokenLogprob(
+                    **self._token(token), top_logprobs=[ChatTopLogprob(**self._token(top)) for top in token.top]
+                )
+                for token in tokens
+            ]
+        )
+
+    def _token(self, token: TopToken) -> dict[str, Any]:
+        return {"token": token.token, "logprob": token.logprob, "bytes": list(self.tokenizer.token_bytes(token.id))}
+
 
 def total_usage(parts: Sequence[Usage]) -> OpenAIUsage:
     read, written = sum(part.prompt_tokens for part in parts), sum(part.completion_tokens for part in parts)
     return OpenAIUsage(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)
-
-
-def _chat_logprobs(tokens: Sequence[TokenLogprob] | None) -> ChatLogprobs | None:
-    if tokens is None:
-        return None
-    return ChatLogprobs(
-        content=[
-            ChatTokenLogprob(
-                **_chat_token(token), top_logprobs=[ChatTopLogprob(**_chat_token(top)) for top in token.top]
-            )
-            for token in tokens
-        ]
-    )
-
-
-def _chat_token(token: TopToken) -> dict[str, Any]:
-    return {"token": token.token, "logprob": token.logprob, "bytes": list(token.token.encode())}

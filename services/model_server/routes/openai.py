@@ -85,7 +85,9 @@ async def _answer(
             for one in asking:
                 one.cancel()
     choices = list(chain.from_iterable(answer.choices or [answer] for answer in answers))
-    return format_(held.info).whole(choices, total_usage([answer.usage for answer in answers]))
+    return format_(held.info, held.generator.tokenizer).whole(
+        choices, total_usage([answer.usage for answer in answers])
+    )
 
 
 async def _events(
@@ -94,7 +96,7 @@ async def _events(
     """The chunks of every choice of every prompt: choice i of prompt p has the index `p * n + i`."""
     with server.models.in_use() as held:
         requests = _requests(held, body)
-        form = format_(held.info)
+        form = format_(held.info, held.generator.tokenizer)
         begun: set[int] = set()
         usages: list[Usage] = []
         streams = [server.stream(held, one) for one in requests]

@@ -120,6 +120,9 @@ class BytePairTokenizer(Tokenizer):
             for i in ids
         ]
 
+    def token_bytes(self, id: int) -> bytes:
+        return self._token_bytes[id - len(CONTROL_TOKENS)] if id >= len(CONTROL_TOKENS) else b""
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "type": "byte_pair",

@@ -50,6 +50,10 @@ class Tokenizer(ABC):
         """How each id reads: for inspection, with control tokens written out."""
 
     @abstractmethod
+    def token_bytes(self, id: int) -> bytes:
+        """The bytes of UTF-8 that a token stands for, which need not be whole characters; none for a control token."""
+
+    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """The tokenizer as plain values, of which `type` names its class."""
 
@@ -140,6 +144,9 @@ class CharacterTokenizer(Tokenizer):
 
     def token_names(self, ids: Sequence[int]) -> list[str]:
         return [CONTROL_TOKENS[i] if i < len(CONTROL_TOKENS) else self.decode([i]) for i in ids]
+
+    def token_bytes(self, id: int) -> bytes:
+        return self.decode([id]).encode()
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": "character", "control_tokens": list(CONTROL_TOKENS), "characters": self.characters}
