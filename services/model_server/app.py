@@ -1,5 +1,6 @@
 """The model server's app: its parts put together, its lifespan, its routes."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -25,7 +26,7 @@ def create_app(settings: ModelServerSettings) -> FastAPI:
         server.models.start()
         async with server.heartbeat.beating():
             yield
-        server.models.stop()
+        await asyncio.to_thread(server.models.stop)
 
     app = FastAPIOffline(
         title="TinyGPT model server",

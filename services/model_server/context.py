@@ -14,7 +14,7 @@ from services.model_server.model_holder import Held, ModelHolder
 from services.model_server.settings import ModelServerSettings
 from tinygpt.contracts.errors import QueueFull
 from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, GenerateResponse
-from tinygpt.contracts.models import ModelServerHealth
+from tinygpt.contracts.models import Liveness, ModelServerHealth
 from tinygpt.runtime.web import Heartbeat
 
 MOST_EXPLAINERS = 8
@@ -66,6 +66,11 @@ class ModelServer:
                 if isinstance(piece, GenerateResponse):
                     self.metrics.answered(piece)
                 yield piece
+
+    def liveness(self) -> Liveness:
+        """Whether the event loop turns, and the threads that load a model and decode are there."""
+        liveness = self.heartbeat.liveness()
+        return liveness if self.models.alive else liveness.model_copy(update={"status": "stalled"})
 
     def health(self) -> ModelServerHealth:
         held = self.models.held

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from tinygpt.contracts.errors import TinyGPTError
 from tinygpt.contracts.generation import GenerateResponse
 from tinygpt.inference.sequence import Decoded
 
@@ -24,7 +25,9 @@ class DecodingMetrics:
         self._queue = self._seconds("request_queue_time", "Waiting for a slot.")
         self._prefill = self._seconds("request_prefill_time", "Reading the prompt.")
         self._decode = self._seconds("request_decode_time", "Writing the answer.")
-        self._prompt_tokens = self._counter("prompt_tokens", "Tokens of answered prompts.")
+        self._prompt_tokens = self._counter(
+            "prompt_tokens", "Tokens of prompts that were read, by each of `n` answers."
+        )
         self._generation_tokens = self._counter("generation_tokens", "Tokens written.")
         self._success = self._counter("request_success", "Sequences by what ended them.", "finished_reason")
         self._answers = self._counter("answers", "Answers by who wrote them.", "source")
@@ -40,9 +43,13 @@ class DecodingMetrics:
             lambda: running() / max(1, slots())
         )
 
-    def decoded(self, sequence: Decoded) -> None:
-        """A sequence ended, however it did."""
+    def ended(self, sequence: Decoded | TinyGPTError) -> None:
+        """A sequence ended, with what it came to or with an error."""
+        if isinstance(sequence, TinyGPTError):
+            self._success.labels("error").inc()
+            return
         self._success.labels(sequence.finish_reason).inc()
+        self._prompt_tokens.inc(sequence.prompt_tokens)
         self._generation_tokens.inc(sequence.tokens_written)
         self._queue.observe(sequence.queue_seconds)
         self._prefill.observe(sequence.prefill_seconds)
@@ -58,7 +65,6 @@ class DecodingMetrics:
 
     def answered(self, answer: GenerateResponse) -> None:
         """A request got all its answers."""
-        self._prompt_tokens.inc(answer.usage.prompt_tokens)
         for choice in answer.choices or [answer]:
             self._answers.labels(choice.source).inc()
 

@@ -1,7 +1,6 @@
 """The model in memory: loaded in the background, replaced when another is promoted, never lost to a bad file."""
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -9,12 +8,15 @@ from dataclasses import asdict, dataclass
 
 import structlog
 
+from services.model_server.cores import usable_cores
 from services.model_server.metrics import DecodingMetrics
 from services.model_server.settings import ModelServerSettings
-from tinygpt.contracts.errors import ModelLoading, NoModel, TinyGPTError
+from tinygpt.contracts.errors import Draining, ModelLoading, NoModel, TinyGPTError
+from tinygpt.contracts.explain import ExplainRequest
 from tinygpt.contracts.generation import GenerateRequest
 from tinygpt.contracts.models import BEST_CHECKPOINT, TRAINING_ROWS, LoadedModel
 from tinygpt.data.rows import read_rows
+from tinygpt.inference.explain import explain
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex
 from tinygpt.model.checkpoint import load_checkpoint
@@ -23,8 +25,10 @@ from tinygpt.runtime.volume import Volume
 log = structlog.get_logger()
 
 _RETRY_AFTER_SECONDS = 2.0
-_WARMING = GenerateRequest(prompt="x", max_new_tokens=2, n=2, temperature=1.0, logprobs=1, fallback="never")
-"""A model's first request, and nobody's: what is compiled on first use is there before a client waits for it."""
+_LONGEST_BACKOFF_SECONDS = 60.0
+_WARMING = GenerateRequest(prompt="x", max_new_tokens=2, temperature=1.0, logprobs=1, balanced=True, fallback="never")
+_EXPLAINED = ExplainRequest(prompt="x", max_new_tokens=1)
+"""A model's first requests, and nobody's: what is compiled on first use is there before a client waits for it."""
 
 
 @dataclass(eq=False)
@@ -36,12 +40,22 @@ class Held:
     users: int = 0
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """A checkpoint that would not load so many times over, and by `time.monotonic` when to try again."""
+
+    sha256: str
+    times: int
+    retry_at: float
+
+
 class ModelHolder:
     """Follows `models/current.json` from a thread of its own: a newer model is loaded and warmed beside the one that
     is served, and then takes its place. A request ends on the model that it began with; the last one to leave a model
     that was replaced lets it go.
 
-    A checkpoint that will not load leaves the one before it in place; `problem` says why, and it is tried again.
+    A checkpoint that will not load leaves the one before it in place; `problem` says why, and it is tried again, after
+    twice the time each time. A model whose decoder failed for good is loaded anew.
     """
 
     def __init__(self, settings: ModelServerSettings, metrics: DecodingMetrics) -> None:
@@ -56,13 +70,14 @@ class ModelHolder:
         self._looked = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="model-holder", daemon=True)
+        self._failure: _Failure | None = None
         self.problem: str | None = None
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Put every model away; requests that still use one end as cancelled."""
+        """Put every model away, and wait until it is; requests that still use one end with `Draining`."""
         self._stop.set()
         self._thread.join(timeout=10)
         for held in self._all():
@@ -70,7 +85,14 @@ class ModelHolder:
 
     @property
     def held(self) -> Held | None:
-        return self._held
+        """The model, where it can decode."""
+        held = self._held
+        return held if held is not None and held.generator.engine.usable else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is still a thread that follows, and would mend a decoder."""
+        return self._thread.is_alive()
 
     @property
     def running(self) -> int:
@@ -101,7 +123,7 @@ class ModelHolder:
 
     def require(self) -> Held:
         """The model, or `ModelLoading` or `NoModel`."""
-        held = self._held
+        held = self.held
         if held is not None:
             return held
         if self._looked and self._volume.current() is None:
@@ -119,7 +141,7 @@ class ModelHolder:
 
     def _all(self) -> list[Held]:
         with self._lock:
-            return [*self._replaced, self._held] if self._held else []
+            return [*self._replaced, self._held] if self._held else list(self._replaced)
 
     def _follow(self) -> None:
         while not self._stop.is_set():
@@ -132,28 +154,51 @@ class ModelHolder:
             self._stop.wait(self._settings.model_server_follow_seconds)
 
     def _look(self) -> None:
+        self._drop_unusable()
         current = self._volume.current()
         if current is None or (self._held and self._held.info.sha256 == current.sha256):
-            self.problem = None
+            self.problem = self._failure = None
+            return
+        failure = self._failure
+        if failure is not None and failure.sha256 == current.sha256 and time.monotonic() < failure.retry_at:
             return
         try:
             self._serve(current.run_id, current.sha256)
-        except TinyGPTError as error:
-            self._note_problem(error.message)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the next attempt waits longer)
+            if self._stop.is_set():
+                return
+            self._note_problem(error.message if isinstance(error, TinyGPTError) else f"{type(error).__name__}: {error}")
+            self._back_off(current.sha256)
             if self._held is None and current.previous is not None:
                 self._fall_back_to(current.previous)
         else:
-            self.problem = None
+            self.problem = self._failure = None
+
+    def _back_off(self, sha256: str) -> None:
+        times = self._failure.times + 1 if self._failure and self._failure.sha256 == sha256 else 1
+        seconds = min(_LONGEST_BACKOFF_SECONDS, self._settings.model_server_follow_seconds * 2.0 ** min(times, 20))
+        self._failure = _Failure(sha256, times, time.monotonic() + seconds)
+
+    def _drop_unusable(self) -> None:
+        held = self._held
+        if held is not None and not held.generator.engine.usable:
+            log.error("the model's decoder failed: it is loaded anew", model_id=held.info.model_id)
+            with self._lock:
+                self._replaced.append(held)
+                self._held = None
 
     def _fall_back_to(self, run_id: str) -> None:
         """Serve the model before; where that can't be loaded either, what is wrong with the newer one stands."""
-        with contextlib.suppress(TinyGPTError):
+        with contextlib.suppress(Exception):
             self._serve(run_id, self._volume.manifest(run_id).files[BEST_CHECKPOINT].sha256)
 
     def _serve(self, run_id: str, sha256: str) -> None:
         started = time.perf_counter()
         held = self._load(run_id, sha256)
         with self._lock:
+            if self._stop.is_set():  # `stop` put away what it knew of
+                held.generator.close()
+                return
             if self._held is not None:
                 self._replaced.append(self._held)
             self._held = held
@@ -164,7 +209,9 @@ class ModelHolder:
     def _load(self, run_id: str, sha256: str) -> Held:
         folder = self._volume.run(run_id)
         checkpoint = load_checkpoint(folder / BEST_CHECKPOINT, sha256=sha256)
+        self._require_not_stopped()
         rows = read_rows(folder / TRAINING_ROWS)
+        self._require_not_stopped()
         warm = threading.Event()
         generator = CodeGenerator(
             checkpoint.model,
@@ -176,10 +223,17 @@ class ModelHolder:
             max_waiting=self._settings.model_server_max_waiting,
             backend=self._settings.model_server_decoder,
             weights=self._settings.model_server_weights,
-            threads=self._settings.model_server_decode_threads or os.cpu_count() or 1,
-            on_end=lambda sequence: self._metrics.decoded(sequence) if warm.is_set() else None,
+            threads=self._settings.model_server_decode_threads or usable_cores(),
+            on_end=lambda sequence: self._metrics.ended(sequence) if warm.is_set() else None,
         )
-        generator.generate(_WARMING)
+        try:
+            self._require_not_stopped()
+            generator.generate(_WARMING.model_copy(update={"n": min(2, self._settings.model_server_slots)}))
+            self._require_not_stopped()
+            explain(checkpoint.model, checkpoint.tokenizer, _EXPLAINED, model_id=run_id)
+        except BaseException:
+            generator.close()
+            raise
         warm.set()
         info = LoadedModel(
             model_id=run_id,
@@ -188,9 +242,16 @@ class ModelHolder:
             hyperparameters=asdict(checkpoint.model.config),
             validation_loss=checkpoint.training.get("best_validation_loss"),
             retrieval_rows=len(rows),
+            decoder=generator.backend,
+            weights=generator.weights,
             loaded_at=time.time(),
         )
         return Held(generator, info)
+
+    def _require_not_stopped(self) -> None:
+        """Raise `Draining` once `stop` was called: what is half loaded is not needed any more."""
+        if self._stop.is_set():
+            raise Draining("The server stops.")
 
     def _let_go_of_unused(self) -> None:
         """Close the replaced models that no request uses any more."""

@@ -25,7 +25,10 @@ class ModelServerSettings(Settings):
         default="float32", description="How the compiled decoder holds the weights."
     )
     model_server_decode_threads: int | None = Field(
-        default=None, ge=1, le=256, description="Cores that the compiled decoder uses; all if unset."
+        default=None,
+        ge=1,
+        le=256,
+        description="Cores that the compiled decoder uses; if unset, all that the process may (affinity, quota).",
     )
     model_server_drain_seconds: int = Field(
         default=4, ge=0, le=600, description="On SIGTERM, how long requests under way may take to finish."

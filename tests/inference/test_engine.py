@@ -2,18 +2,19 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 from tests.conftest import wait_until
 from tests.inference.decoders import TOKENIZER, decoder, random_model
-from tinygpt.contracts.errors import Draining, QueueFull, TinyGPTError
+from tinygpt.contracts.errors import DecoderUnusable, Draining, QueueFull, TinyGPTError
 from tinygpt.data.tokenizer import CODE, PROMPT
 from tinygpt.inference.decoder import Decoder, Written, decode
-from tinygpt.inference.engine import Engine
+from tinygpt.inference.engine import Engine, OnEnd
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.sequence import Decoded, DecodeRequest, Event
 
@@ -57,7 +58,7 @@ class Gated:
 
 @contextmanager
 def engine(
-    *, slots: int = 2, max_waiting: int = 100, on_end: Callable[[Decoded], None] = lambda _decoded: None
+    *, slots: int = 2, max_waiting: int = 100, on_end: OnEnd = lambda _end: None
 ) -> Iterator[tuple[Engine, Gated]]:
     gated = Gated(decoder("torch", MODEL, slots=slots))
     one = Engine(gated, TOKENIZER, max_waiting=max_waiting, on_end=on_end)
@@ -221,8 +222,50 @@ def test_a_decoder_that_can_not_free_its_slots_is_not_asked_again() -> None:
         ends = ends_of(news, 5)
 
         assert all(isinstance(end.error, TinyGPTError) for end in ends.values())
-        with pytest.raises(TinyGPTError, match="out of memory"):
+        assert not one.usable
+        with pytest.raises(DecoderUnusable, match="out of memory"):
             one.submit([request(3)], news.put)
+
+
+def test_a_request_that_the_scheduler_does_not_take_ends_with_an_error_and_so_do_those_after_it() -> None:
+    news: SimpleQueue[Event] = SimpleQueue()
+    with engine() as (one, gated):
+        take = one._scheduler.submit
+        refused = iter([RuntimeError("no")])
+
+        def take_the_second_time(*arguments: Any, **options: Any) -> None:
+            for error in refused:
+                raise error
+            take(*arguments, **options)
+
+        one._scheduler.submit = take_the_second_time  # type: ignore[method-assign]
+        gated.gate.set()
+        one.submit([request(1), request(2)], news.put)
+
+        assert all(end.error is not None for end in ends_of(news, 2).values())
+        (handle,) = one.submit([request(3)], news.put)
+        assert text_of(ends_of(news, 1)[handle]) == alone(3)
+        assert one.usable
+        assert one.running == one.waiting == 0
+
+
+@pytest.mark.parametrize("in_a_loop", [False, True])
+def test_news_that_one_can_not_take_reaches_the_others(in_a_loop: bool) -> None:
+    def fail(_event: Event) -> None:
+        raise ValueError("no room")
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop() if in_a_loop else None
+        news: SimpleQueue[Event] = SimpleQueue()
+        with engine() as (one, gated):
+            one.submit([request(1)], fail, loop)
+            (handle,) = one.submit([request(2)], news.put, loop)
+            gated.gate.set()
+            ends = await asyncio.to_thread(ends_of, news, 1)
+            assert text_of(ends[handle]) == alone(2)
+            assert one.usable
+
+    asyncio.run(ask())
 
 
 def test_a_loop_that_was_closed_does_not_stop_the_others() -> None:
@@ -239,19 +282,23 @@ def test_a_loop_that_was_closed_does_not_stop_the_others() -> None:
 
 
 def test_every_end_is_told_for_metrics() -> None:
-    told: list[Decoded] = []
+    told: list[Decoded | TinyGPTError] = []
     news: SimpleQueue[Event] = SimpleQueue()
     with engine(on_end=told.append) as (one, gated):
         gated.gate.set()
-        handles = one.submit([request(1), request(2)], news.put)
-        ends = ends_of(news, 2)
+        ends = ends_of(news, len(one.submit([request(1), request(2)], news.put)))
+        gated.failure = RuntimeError("out of memory")
+        failed = ends_of(news, len(one.submit([request(3)], news.put)))
 
-    assert {id(one) for one in told} == {id(ends[handle].decoded) for handle in handles}
-    assert all(one.queue_seconds >= 0 and one.decode_seconds > 0 for one in told)
+    answers, errors = told[:2], told[2:]
+    assert {id(one) for one in answers} == {id(end.decoded) for end in ends.values()}
+    assert all(isinstance(one, Decoded) and one.queue_seconds >= 0 and one.decode_seconds > 0 for one in answers)
+    assert all(isinstance(one, Decoded) and one.prompt_tokens == 3 for one in answers)
+    assert errors == [end.error for end in failed.values()]
 
 
 def test_a_metric_that_fails_keeps_no_answer_back() -> None:
-    def fail(_decoded: Decoded) -> None:
+    def fail(_end: Decoded | TinyGPTError) -> None:
         raise ValueError("no such label")
 
     news: SimpleQueue[Event] = SimpleQueue()

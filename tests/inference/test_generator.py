@@ -2,10 +2,12 @@
 
 import asyncio
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from random import Random
+from threading import Event, Thread, current_thread, main_thread
 from typing import Any
 
 import pytest
@@ -18,7 +20,8 @@ from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, Generat
 from tinygpt.data.byte_pair import BytePairTokenizer
 from tinygpt.data.rows import Row
 from tinygpt.data.tokenizer import EOS, CharacterTokenizer, Tokenizer
-from tinygpt.inference.decoder import Backend
+from tinygpt.inference import generator as generator_module
+from tinygpt.inference.decoder import Backend, Written
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex
 from tinygpt.model.config import ModelConfig
@@ -433,6 +436,60 @@ def test_hundreds_of_clients_that_come_ask_stream_and_hang_up_get_their_own_answ
         if answer is not None:
             assert without_times(answer) == without_times(untrained.generate(request))
     wait_until(lambda: untrained.engine.running == untrained.engine.waiting == 0, "no slot is held")
+
+
+@pytest.mark.parametrize("way", ["generate", "answer", "stream"])
+def test_an_answer_that_is_cut_off_because_the_model_is_put_away_is_none(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untrained = untrained_generator(slots=1)
+    request = GenerateRequest(prompt="x", max_new_tokens=60, post_process=False, fallback="never")
+    step, stepping = untrained.engine._decoder.step, Event()
+
+    def step_once_it_is_put_away(steps: int = 1) -> Sequence[Written]:
+        stepping.set()
+        wait_until(lambda: bool(untrained.engine._cancelled), "it is put away")
+        return step(steps)
+
+    monkeypatch.setattr(untrained.engine._decoder, "step", step_once_it_is_put_away)
+
+    def put_away() -> None:
+        stepping.wait(30)
+        untrained.close()
+
+    async def ask() -> None:
+        if way == "answer":
+            await untrained.answer(request)
+        else:
+            await parts_of(untrained, request)
+
+    closing = Thread(target=put_away)
+    closing.start()
+    with pytest.raises(Draining):
+        untrained.generate(request) if way == "generate" else asyncio.run(ask())
+    closing.join()
+
+
+def test_a_text_is_judged_only_where_the_answer_depends_on_it_and_off_the_loop_where_it_is_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged: list[tuple[str, bool]] = []
+    real = generator_module.loops
+
+    def noted(text: str) -> bool:
+        judged.append((text, current_thread() is main_thread()))
+        return real(text)
+
+    monkeypatch.setattr(generator_module, "loops", noted)
+    monkeypatch.setattr(generator_module, "_JUDGED_ON_THE_LOOP", len("nums[::-1]"))
+    plain = GenerateRequest(prompt=PROMPT, post_process=False, fallback="never")
+    short, long = generator("nums[::-1]"), generator("nums[::-1] ")
+    assert asyncio.run(short.answer(plain)).code == "nums[::-1]"
+    assert judged == []
+    assert asyncio.run(short.answer(GenerateRequest(prompt=PROMPT))).code == "nums[::-1]"
+    assert judged == [("nums[::-1]", True)]
+    assert asyncio.run(long.answer(GenerateRequest(prompt=PROMPT))).code == "nums[::-1]"
+    assert judged[1:] == [("nums[::-1] ", False)]
 
 
 # -- beam search

@@ -1,16 +1,25 @@
 """The model server: loading, following what is promoted, and requests that come and go."""
 
+import os
 import threading
+import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
+from services.model_server.cores import usable_cores
+from services.model_server.metrics import DecodingMetrics
+from services.model_server.model_holder import ModelHolder
+from services.model_server.settings import ModelServerSettings
 from tests.conftest import wait_until
 from tests.services.conftest import Gate, Server, StoreModel, count, health, promoted, sent, wait_for_model
 from tinygpt.contracts.models import BEST_CHECKPOINT
 from tinygpt.inference.generator import CodeGenerator
+from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.runtime.volume import Volume
 
 # -- the model
@@ -154,6 +163,121 @@ def test_a_bad_checkpoint_leaves_the_old_model_serving_and_shows(
     assert health(client).reason is None
 
 
+def test_a_decoder_that_fails_for_good_is_not_ready_and_the_model_is_loaded_anew(
+    server: Server, volume: Volume, store_model: StoreModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promoted(volume, store_model, "r-1")
+    client = server(model_server_decoder="torch", model_server_follow_seconds=1.0)
+    wait_for_model(client, "r-1")
+
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError("the device is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(TorchDecoder, "step", fail)
+        broken.setattr(TorchDecoder, "free", fail)
+        load = threading.Event()
+        broken.setattr(ModelHolder, "_serve", lambda *_: load.wait(20) and None)
+        assert client.post("/generate", json={"prompt": "p"}).status_code == 500
+        for refused in (client.get("/readyz"), client.get("/health"), client.post("/generate", json={"prompt": "p"})):
+            assert refused.status_code == 503
+        assert count(client, 'tinygpt_request_success_total{finished_reason="error"}') == 1
+    load.set()
+    wait_for_model(client, "r-1")
+    assert client.post("/generate", json={"prompt": "p"}).status_code == 200
+    assert client.get("/livez").status_code == 200
+
+
+def test_a_process_whose_thread_that_follows_is_gone_is_not_alive(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ModelHolder, "_follow", lambda _holder: None)
+    client = server()
+    wait_until(lambda: client.get("/livez").status_code == 503, "the thread is gone")
+
+
+def test_a_model_that_can_not_be_warmed_is_put_away_and_tried_again_ever_more_rarely(
+    server: Server, volume: Volume, store_model: StoreModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+    closed: list[CodeGenerator] = []
+    close = CodeGenerator.close
+
+    def fail(_generator: CodeGenerator, _request: object) -> None:
+        tried.append(time.monotonic())
+        raise RuntimeError("no memory")
+
+    def noted_close(generator: CodeGenerator, *, drain_seconds: float = 0.0) -> None:
+        closed.append(generator)
+        close(generator, drain_seconds=drain_seconds)
+
+    promoted(volume, store_model, "r-1")
+    monkeypatch.setattr(CodeGenerator, "close", noted_close)
+    with monkeypatch.context() as broken:
+        broken.setattr(CodeGenerator, "generate", fail)
+        client = server(model_server_decoder="torch")
+        wait_until(lambda: len(closed) == 4, "it was tried four times")
+    assert "no memory" in (health(client).reason or "")
+    waited = [after - before for before, after in pairwise(tried)]
+    assert all(seconds >= 0.05 * 2**n for n, seconds in enumerate(waited, 1))
+    wait_for_model(client, "r-1")
+
+
+def test_a_server_told_to_stop_while_a_model_loads_leaves_no_model_behind(
+    volume: Volume, store_model: StoreModel, monkeypatch: pytest.MonkeyPatch, model_server_settings: ModelServerSettings
+) -> None:
+    promoted(volume, store_model, "r-1")
+    closed: list[CodeGenerator] = []
+    monkeypatch.setattr(CodeGenerator, "close", lambda generator: closed.append(generator))
+    holder = ModelHolder(model_server_settings, DecodingMetrics(CollectorRegistry()))
+    loading = threading.Event()
+    build = CodeGenerator.__init__
+
+    def build_and_stop(generator: CodeGenerator, *args: Any, **kwargs: Any) -> None:
+        build(generator, *args, **kwargs)
+        loading.set()
+        wait_until(holder._stop.is_set, "it is told to stop")
+
+    monkeypatch.setattr(CodeGenerator, "__init__", build_and_stop)
+    holder.start()
+    assert loading.wait(20)
+    holder.stop()
+    assert (len(closed), holder.held, holder.problem, holder.alive) == (1, None, None, False)
+
+
+def test_one_slot_and_no_place_to_wait_serve(server: Server, volume: Volume, store_model: StoreModel) -> None:
+    promoted(volume, store_model, "r-1")
+    client = server(model_server_slots=1, model_server_max_waiting=0, model_server_decoder="torch")
+    wait_for_model(client, "r-1")
+    assert client.post("/generate", json={"prompt": "p"}).status_code == 200
+
+
+def test_health_tells_the_decoder_and_the_weights_that_are_used(
+    server: Server, volume: Volume, store_model: StoreModel
+) -> None:
+    promoted(volume, store_model, "r-1")
+    client = server(model_server_decoder="torch", model_server_weights="int8")
+    wait_for_model(client, "r-1")
+    model = health(client).model
+    assert model is not None
+    assert (model.decoder, model.weights) == ("torch", "float32")
+
+
+def test_cores_are_those_that_the_process_may_use_within_its_quota(tmp_path: Path) -> None:
+    here = usable_cores(tmp_path / "none")
+    quota = tmp_path / "cpu.max"
+    for text, cores in (("max 100000", here), ("100000 100000", 1), ("50000 100000", 1), ("9900000 100000", here)):
+        quota.write_text(text + "\n")
+        assert usable_cores(quota) == cores
+    if hasattr(os, "sched_setaffinity"):
+        before = os.sched_getaffinity(0)
+        try:
+            os.sched_setaffinity(0, {min(before)})
+            assert usable_cores(tmp_path / "none") == 1
+        finally:
+            os.sched_setaffinity(0, before)
+
+
 # -- requests
 
 
@@ -252,7 +376,7 @@ def test_answers_are_counted(served: httpx.Client) -> None:
     assert count(served, f'tinygpt_answers_total{{source="{answer["source"]}"}}') == 2
     assert count(served, 'tinygpt_http_requests_total{method="POST",route="/generate",status="200"}') == 1
     assert count(served, f'tinygpt_request_success_total{{finished_reason="{answer["finish_reason"]}"}}') == 2
-    assert count(served, "tinygpt_prompt_tokens_total") == answer["usage"]["prompt_tokens"]
+    assert count(served, "tinygpt_prompt_tokens_total") == 2 * answer["usage"]["prompt_tokens"]
     assert count(served, "tinygpt_generation_tokens_total") == answer["usage"]["completion_tokens"]
     for latency in (
         "time_to_first_token_seconds",

@@ -23,6 +23,6 @@ def readyz(server: ServerDep) -> dict[str, str]:
 
 @router.get("/livez", summary="Does the process turn?")
 async def livez(response: Response, server: ServerDep) -> Liveness:
-    liveness = server.heartbeat.liveness()
+    liveness = server.liveness()
     response.status_code = 200 if liveness.status == "ok" else 503
     return liveness

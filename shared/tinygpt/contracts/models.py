@@ -69,6 +69,8 @@ class LoadedModel(BaseModel):
     hyperparameters: dict[str, Any]
     validation_loss: float | None
     retrieval_rows: int
+    decoder: Literal["torch", "compiled"]
+    weights: Literal["float32", "bfloat16", "int8"] = Field(description="How the decoder holds them.")
     loaded_at: float
 
 

@@ -104,22 +104,33 @@ def make_decoder(
     """A decoder of `model` with so many slots.
 
     `auto` is the compiled one where it can be had: for a transformer on the CPU, with numba; else PyTorch's, of which
-    a line in the log tells. `weights` and `threads` are the compiled one's: PyTorch has its own.
+    a line in the log tells. `weights` and `threads` are the compiled one's: PyTorch has its own, and a warning in the
+    log says so where other weights were asked for.
 
     Raises `ValueError` where `compiled` is asked for and can't be had.
     """
-    if backend != "torch":
-        obstacle = _why_not_compiled(model)
-        if obstacle is None:
-            from tinygpt.inference.compiled_decoder import CompiledDecoder
+    if choose_backend(model, backend) == "compiled":
+        from tinygpt.inference.compiled_decoder import CompiledDecoder
 
-            return CompiledDecoder(model, tokenizer, slots=slots, weights=weights, threads=threads)
-        if backend == "compiled":
-            raise ValueError(f"the compiled decoder can't be had: {obstacle}")
-        log.info("PyTorch decodes, not compiled kernels", reason=obstacle)
+        return CompiledDecoder(model, tokenizer, slots=slots, weights=weights, threads=threads)
+    if weights != "float32":
+        log.warning("PyTorch decodes with float32 weights, other than asked for", asked=weights)
     from tinygpt.inference.torch_decoder import TorchDecoder
 
     return TorchDecoder(model, tokenizer, slots=slots)
+
+
+def choose_backend(model: TinyGPT, backend: Backend) -> Literal["torch", "compiled"]:
+    """What `make_decoder` takes for `backend`. Raises as it does."""
+    if backend == "torch":
+        return "torch"
+    obstacle = _why_not_compiled(model)
+    if obstacle is None:
+        return "compiled"
+    if backend == "compiled":
+        raise ValueError(f"the compiled decoder can't be had: {obstacle}")
+    log.info("PyTorch decodes, not compiled kernels", reason=obstacle)
+    return "torch"
 
 
 def _why_not_compiled(model: TinyGPT) -> str | None:

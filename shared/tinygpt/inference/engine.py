@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from tinygpt.contracts.errors import Draining, InvalidRequest, QueueFull, TinyGPTError
+from tinygpt.contracts.errors import DecoderUnusable, Draining, InvalidRequest, QueueFull, TinyGPTError
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Decoder
 from tinygpt.inference.scheduler import Scheduler
@@ -19,6 +19,7 @@ from tinygpt.inference.sequence import Decoded, DecodeRequest, Event
 log = structlog.get_logger()
 
 Deliver = Callable[[Event], None]
+OnEnd = Callable[[Decoded | TinyGPTError], None]
 _SECONDS_TO_END = 30.0
 
 
@@ -33,9 +34,9 @@ class Engine:
 
     The thread starts with the first request and sleeps while there is none. An event loop is woken once a turn at most,
     whatever the number of requests. Where the decoder raises, all requests end with one error, and the engine goes on
-    with the next ones; where the decoder can't even free its slots, the engine refuses them with that error.
+    with the next ones; where the decoder can't even free its slots, the engine is not `usable` any more and refuses.
 
-    `on_end` is told what every request ended with, in the engine's thread: for metrics.
+    `on_end` is told what every request ended with, or the error that ended it, in the engine's thread: for metrics.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Engine:
         tokenizer: Tokenizer,
         *,
         max_waiting: int = 256,
-        on_end: Callable[[Decoded], None] = lambda _decoded: None,
+        on_end: OnEnd = lambda _end: None,
     ) -> None:
         self.slots = decoder.slots
         self._most = decoder.slots + max_waiting
@@ -61,6 +62,11 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._refusal: tuple[type[TinyGPTError], str] | None = None
         """The error, and its message, with which nothing is taken any more."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes requests and its thread answers them."""
+        return self._refusal is None and (self._thread is None or self._thread.is_alive())
 
     @property
     def running(self) -> int:
@@ -85,7 +91,7 @@ class Engine:
         """Take all the requests or none; returns their ids. `deliver` gets each one's events, the last of them with
         `decoded` or `error`: in `loop` where given, else in the engine's thread, where it must not linger.
 
-        Raises what `require_places` does, `Draining` after `close`, `TinyGPTError` where the
+        Raises what `require_places` does, `Draining` after `close`, `DecoderUnusable` where the
         decoder is of no more use, `ValueError` for a prompt that is empty or leaves no room for a token.
         """
         for request in requests:
@@ -172,19 +178,22 @@ class Engine:
         except Exception as unusable:
             log.error("the decoder is of no more use", exc_info=unusable)
             with self._changed:
-                self._refusal = TinyGPTError, failure.message
-            self._take_submitted()
-            events += self._scheduler.fail(failure)
-        return events
+                self._refusal = DecoderUnusable, failure.message
+                self._submitted.clear()
+        with self._changed:
+            told = {event.id for event in events} | {handle for handle, _, _ in self._submitted}
+            lost = [handle for handle in self._recipients if handle not in told]  # on their way to the scheduler
+        return events + [Event(handle, error=failure) for handle in lost]
 
     def _deliver(self, events: Sequence[Event]) -> None:
         batches: dict[asyncio.AbstractEventLoop, list[tuple[Deliver, Event]]] = {}
         for event in events:
             recipient = self._recipients[event.id]
-            if event.decoded is not None:
-                self._tell(event.decoded)
+            end = event.decoded or event.error
+            if end is not None:
+                self._tell(end)
             if recipient.loop is None:
-                recipient.deliver(event)
+                _deliver_all([(recipient.deliver, event)])
             else:
                 batches.setdefault(recipient.loop, []).append((recipient.deliver, event))
         for loop, batch in batches.items():
@@ -199,13 +208,16 @@ class Engine:
                     del self._recipients[handle]
                 self._changed.notify_all()
 
-    def _tell(self, decoded: Decoded) -> None:
+    def _tell(self, end: Decoded | TinyGPTError) -> None:
         try:
-            self._on_end(decoded)
+            self._on_end(end)
         except Exception as error:  # a metric that can't be counted must not keep an answer back
             log.error("on_end failed", exc_info=error)
 
 
 def _deliver_all(batch: Sequence[tuple[Deliver, Event]]) -> None:
     for deliver, event in batch:
-        deliver(event)
+        try:
+            deliver(event)
+        except Exception as error:  # one who can't take the news must not keep it from the others
+            log.error("an event could not be delivered", exc_info=error)

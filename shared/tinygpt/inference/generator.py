@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from queue import SimpleQueue
 
-from tinygpt.contracts.errors import ContextLengthExceeded, TinyGPTError
+from tinygpt.contracts.errors import ContextLengthExceeded, Draining, TinyGPTError
 from tinygpt.contracts.generation import (
     Choice,
     GenerateDelta,
@@ -18,8 +18,8 @@ from tinygpt.contracts.generation import (
 )
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.beam import beam_search
-from tinygpt.inference.decoder import Backend, Weights, make_decoder
-from tinygpt.inference.engine import Engine
+from tinygpt.inference.decoder import Backend, Weights, choose_backend, make_decoder
+from tinygpt.inference.engine import Engine, OnEnd
 from tinygpt.inference.postprocess import ignore_syntax_warnings, loops, parses, post_process_code
 from tinygpt.inference.retrieval import SIMILARITY_FLOOR, RetrievalIndex
 from tinygpt.inference.sampling import SamplingParameters
@@ -28,6 +28,8 @@ from tinygpt.model.transformer import TinyGPT
 
 _LEAST_CHARACTERS = 2
 _SEEDS = 2**63
+_JUDGED_ON_THE_LOOP = 2000
+"""Characters: to look at so many takes about as long as to hand them to a thread."""
 
 
 class CodeGenerator:
@@ -52,7 +54,7 @@ class CodeGenerator:
         backend: Backend = "auto",
         weights: Weights = "float32",
         threads: int = 1,
-        on_end: Callable[[Decoded], None] = lambda _decoded: None,
+        on_end: OnEnd = lambda _end: None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -60,7 +62,9 @@ class CodeGenerator:
         self.model_id = model_id
         self.similarity_floor = similarity_floor
         ignore_syntax_warnings()
-        decoder = make_decoder(model, tokenizer, slots=slots, backend=backend, weights=weights, threads=threads)
+        self.backend = choose_backend(model, backend)
+        self.weights: Weights = weights if self.backend == "compiled" else "float32"
+        decoder = make_decoder(model, tokenizer, slots=slots, backend=self.backend, weights=weights, threads=threads)
         self.engine = Engine(decoder, tokenizer, max_waiting=max_waiting, on_end=on_end)
 
     def close(self, *, drain_seconds: float = 0.0) -> None:
@@ -71,7 +75,8 @@ class CodeGenerator:
         """Answer a request, and wait for it. An exception that comes meanwhile, such as `KeyboardInterrupt`, frees the
         slots.
 
-        Raises `InvalidRequest` for a prompt that leaves no room in the context, `QueueFull`, `Draining`.
+        Raises `InvalidRequest` for a prompt that leaves no room in the context, `QueueFull`, `Draining` (also where
+        `close` ends it).
         """
         news: SimpleQueue[Event] = SimpleQueue()
         handles = self.engine.submit(self.decode_requests(request), news.put)
@@ -143,6 +148,7 @@ class CodeGenerator:
             tokens=Tokens(),
             tokens_written=len(best.ids),
             finish_reason=best.ended,
+            prompt_tokens=len(decode_request.prompt_ids),
             queue_seconds=0.0,
             prefill_seconds=0.0,
             decode_seconds=time.perf_counter() - started,
@@ -177,12 +183,16 @@ class CodeGenerator:
 
     def respond(self, request: GenerateRequest, decoded: Sequence[Decoded]) -> GenerateResponse:
         """The answer to `request`, made of what its sequences ended with."""
-        choices = [self._choice(request, one) for one in decoded]
+        return self._response(request, decoded, [self._choice(request, one) for one in decoded])
+
+    def _response(
+        self, request: GenerateRequest, decoded: Sequence[Decoded], choices: Sequence[Choice]
+    ) -> GenerateResponse:
         return GenerateResponse(
             **dict(choices[0]),
             model=self.model_id,
             usage=Usage(
-                prompt_tokens=len(self.tokenizer.encode_prompt(request.prompt)),
+                prompt_tokens=decoded[0].prompt_tokens,
                 completion_tokens=sum(one.tokens_written for one in decoded),
             ),
             timings=Timings(
@@ -194,13 +204,15 @@ class CodeGenerator:
                     default=None,
                 ),
             ),
-            choices=choices if request.n > 1 else None,
+            choices=list(choices) if request.n > 1 else None,
         )
 
     async def _respond_off_the_loop(self, request: GenerateRequest, decoded: Sequence[Decoded]) -> GenerateResponse:
-        """`respond`, in a thread where it takes long: to repair a text and to search the training prompts do."""
-        if all(_why_unusable(one.text) is None and parses(one.text) for one in decoded):
-            return self.respond(request, decoded)
+        """`respond`, in a thread where it may take long: to judge a long text, to repair one, to search the training
+        prompts."""
+        short = sum(len(one.text) for one in decoded) <= _JUDGED_ON_THE_LOOP
+        if not _is_judged(request) or (short and all(_stands(one.text) for one in decoded)):
+            return self._response(request, decoded, [self._as_written(request, one) for one in decoded])
         return await asyncio.to_thread(self.respond, request, decoded)
 
     def _require_room(self, prompt: str, tokens: int) -> None:
@@ -214,28 +226,31 @@ class CodeGenerator:
 
     def _choice(self, request: GenerateRequest, decoded: Decoded) -> Choice:
         """The model's code where it is usable, else the nearest training row's, else none; `source` says which."""
-        text = decoded.text
-        unusable = _why_unusable(text)
-        code, repaired = text, False
+        choice = self._as_written(request, decoded)
+        if not _is_judged(request):
+            return choice
+        unusable = _why_unusable(decoded.text)
         if request.post_process and not unusable:
-            processed = post_process_code(text)
-            code, repaired = processed.code, processed.repaired
-            if not code:
+            processed = post_process_code(decoded.text)
+            choice.code, choice.repaired = processed.code, processed.repaired
+            if not processed.code:
                 unusable = "the model's text is not Python, nor could it be repaired"
-        choice = Choice(
-            code=code,
-            raw=text,
-            source="model",
-            finish_reason=decoded.finish_reason,
-            repaired=repaired,
-            logprobs=self._logprobs(decoded.tokens) if request.logprobs is not None else None,
-        )
-        if unusable and request.fallback == "auto" and decoded.finish_reason != "cancelled":
+        if unusable and request.fallback == "auto":
             self._retrieve(request.prompt, unusable, choice)
         elif unusable and request.post_process:
             choice.code, choice.source, choice.repaired = "", "none", False
             choice.note = f"No answer: {unusable}."
         return choice
+
+    def _as_written(self, request: GenerateRequest, decoded: Decoded) -> Choice:
+        return Choice(
+            code=decoded.text,
+            raw=decoded.text,
+            source="model",
+            finish_reason=decoded.finish_reason,
+            repaired=False,
+            logprobs=self._logprobs(decoded.tokens) if request.logprobs is not None else None,
+        )
 
     def _retrieve(self, prompt: str, unusable: str, choice: Choice) -> None:
         """Put the nearest training row's code in place of an unusable answer, or nothing below the floor."""
@@ -271,12 +286,24 @@ def _note_end(event: Event, ended: dict[int, Decoded]) -> None:
     if event.error is not None:
         raise event.error
     if event.decoded is not None:
+        if event.decoded.finish_reason == "cancelled":  # not by whoever waits for it: `close` did
+            raise Draining("This model was put away while it wrote: try again.")
         ended[event.id] = event.decoded
 
 
 def _rounded(seconds: float) -> float:
     """To microseconds."""
     return round(seconds, 6)
+
+
+def _is_judged(request: GenerateRequest) -> bool:
+    """Whether what is done with the model's text depends on what it is."""
+    return request.post_process or request.fallback == "auto"
+
+
+def _stands(text: str) -> bool:
+    """Whether post-processing would leave the text as it is, and retrieval not be asked."""
+    return text == text.strip("\n").rstrip() and _why_unusable(text) is None and parses(text)
 
 
 def _why_unusable(text: str) -> str | None:

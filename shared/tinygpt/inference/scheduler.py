@@ -6,7 +6,8 @@ the same calls in the same order give the same events.
 
 Who comes first is served first: slots and the reading of prompts go by the order of arrival. A prompt is read in chunks
 with steps between, so that the slots that write wait for one turn's budget at most, however long it is. Nobody
-starves: every request writes a bounded number of tokens, and nobody passes another in the queue.
+starves: every request writes a bounded number of tokens, and nobody passes another in the queue. A first token is
+told at once, not with those that follow it.
 """
 
 import time
@@ -142,7 +143,8 @@ class Scheduler:
     def _write(self) -> None:
         if not self._writing:
             return
-        written = self._decoder.step(1 if self._reading else self._steps)
+        one_step = self._reading or any(sequence.is_new for sequence in self._writing.values())
+        written = self._decoder.step(1 if one_step else self._steps)
         now = self._clock()
         for part in written:
             sequence = self._writing[part.slot]

@@ -43,6 +43,8 @@ class Decoded:
     tokens_written: int
     """Those of the stop string too."""
     finish_reason: FinishReason
+    prompt_tokens: int
+    """Those that were read: fewer than there are where it was cancelled before."""
     queue_seconds: float
     prefill_seconds: float
     decode_seconds: float
@@ -85,6 +87,11 @@ class DecodedSequence:
         self._told = (0, 0)
         """Characters and tokens."""
 
+    @property
+    def is_new(self) -> bool:
+        """Whether its first token is still to come."""
+        return self._first_token_at is None
+
     def unread(self, most: int) -> Sequence[int]:
         """The next tokens of the prompt."""
         return self.request.prompt_ids[self.read : self.read + most]
@@ -118,6 +125,7 @@ class DecodedSequence:
             tokens=self._tokens(0, count),
             tokens_written=len(self._ids),
             finish_reason=reason,
+            prompt_tokens=self.read,
             queue_seconds=admitted_at - self.submitted_at,
             prefill_seconds=began_at - admitted_at,
             decode_seconds=now - began_at,
