@@ -23,6 +23,7 @@ from tinygpt.data.tokenizer import EOS, CharacterTokenizer, Tokenizer
 from tinygpt.inference import generator as generator_module
 from tinygpt.inference.decoder import Backend, Written
 from tinygpt.inference.generator import CodeGenerator
+from tinygpt.inference.postprocess import loops
 from tinygpt.inference.retrieval import RetrievalIndex
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
@@ -474,7 +475,7 @@ def test_a_text_is_judged_only_where_the_answer_depends_on_it_and_off_the_loop_w
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     judged: list[tuple[str, bool]] = []
-    real = generator_module.loops
+    real = loops
 
     def noted(text: str) -> bool:
         judged.append((text, current_thread() is main_thread()))
