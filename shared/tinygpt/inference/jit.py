@@ -14,7 +14,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 import structlog
 
 try:
-    import numba
+    import numba.extending
     from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserWideCacheLocator
 except ImportError:  # no build of it for this Python or processor
     numba = None
@@ -22,17 +22,21 @@ except ImportError:  # no build of it for this Python or processor
 P = ParamSpec("P")
 R = TypeVar("R")
 log = structlog.get_logger()
+_FOR_KERNELS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""What Python can't call takes half as long to compile."""
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function`, for Python and for the kernels that call it."""
-    return _compiled(function)
+    """Compile `function` for the kernels that call it, and leave it to Python as it is."""
+    if numba:
+        numba.extending.register_jitable(nogil=True, error_model="numpy", **_FOR_KERNELS)(function)
+    return function
 
 
 def part(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function`, which makes no arrays, for the kernels that call it. It takes half the time of `jit` to
-    compile, and counts no references to arrays, which costs more than the arithmetic between."""
-    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+    """Compile `function`, which makes no arrays, for the kernels that call it. It counts no references to arrays, which
+    costs more than the arithmetic between."""
+    return _compiled(function, _nrt=False, **_FOR_KERNELS)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:

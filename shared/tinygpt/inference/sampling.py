@@ -69,7 +69,7 @@ class SamplingParameters:
         return secrets.randbits(63) if self.seed is None else self.seed % 2**64
 
 
-@jit
+@kernel
 def uniform(seed: Any, position: int) -> float:
     """A number in [0, 1) that looks random but depends on the two alone (SplitMix64: Steele et al., 2014): what a
     sequence draws is the same whatever else is decoded beside it."""
