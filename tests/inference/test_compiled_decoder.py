@@ -16,9 +16,10 @@ from tests.inference.decoders import TOKENIZER
 from tinygpt.data.rows import read_rows
 from tinygpt.data.store import bundled_rows
 from tinygpt.data.tokenizer import CODE, EOS, PROMPT
+from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.compiled_decoder import PREFILL_ROWS, CompiledDecoder
-from tinygpt.inference.decoder import Weights, decode
-from tinygpt.inference.sampling import SamplingParameters
+from tinygpt.inference.decoder import Weights, Written, decode
+from tinygpt.inference.sampling import SamplingParameters, generated_tokens
 from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.model.config import SIZES, ModelConfig
 from tinygpt.model.transformer import TinyGPT
@@ -272,18 +273,21 @@ with np.errstate(over="ignore"):
     assert len(set(drawn[0].split())) > 3
 
 
-def test_balanced_answers_are_balanced() -> None:
-    from tinygpt.inference.postprocess import closers
-
-    config = replace(PLAIN, context_length=256)
-    model = model_of(config)
+def test_balanced_answers_are_balanced_and_others_need_not_be() -> None:
+    model = model_of(replace(PLAIN, context_length=256, tie_weights=False))
+    special = [*TOKENIZER.encode("()[]{}'\"#\n"), EOS]
     with torch.no_grad():
-        for special in TOKENIZER.encode("()[]{}'\"#\n"):
-            model.head.weight[special] *= 2
+        model.head.weight[special] *= 2
+    allowed, texts = generated_tokens(TOKENIZER.vocab_size), token_texts(TOKENIZER)
+
+    def keeps_to_the_rules(answer: Written) -> bool:
+        ids = [*answer.ids, EOS] if answer.ended == "eos" else answer.ids
+        return all(balanced_tokens(allowed, texts, np.array(ids[:i], np.int32))[ids[i]] for i in range(len(ids)))
+
     for one in (CompiledDecoder(model, TOKENIZER, slots=1), TorchDecoder(model, TOKENIZER)):
-        for seed in range(10):
-            sampling = SamplingParameters(temperature=1.5, seed=seed, balanced=True)
-            answer = decode(one, [PROMPT, CODE], sampling, max_new_tokens=200)
-            if answer.ended == "eos":
-                assert closers(TOKENIZER.decode(answer.ids)) == ""
-            assert EOS not in answer.ids
+        for balanced in (True, False):
+            answers = [
+                decode(one, [PROMPT, 5 + seed, CODE], replace(SAMPLED, seed=seed, balanced=balanced), max_new_tokens=99)
+                for seed in range(15)
+            ]
+            assert all(map(keeps_to_the_rules, answers)) == balanced
