@@ -24,7 +24,6 @@ from tinygpt.model.transformer import TinyGPT
 
 PREFILL_ROWS = 32
 """Tokens of a prompt that are read at once."""
-MOST_TOP_LOGPROBS = 20
 
 _GOES_ON, _EOS, _LENGTH = range(3)
 _ENDED: tuple[Ended | None, ...] = (None, "eos", "length")

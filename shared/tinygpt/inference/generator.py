@@ -29,7 +29,7 @@ from tinygpt.model.transformer import TinyGPT
 _LEAST_CHARACTERS = 2
 _SEEDS = 2**63
 _JUDGED_ON_THE_LOOP = 2000
-"""Characters: to look at so many takes about as long as to hand them to a thread."""
+"""Characters: a longer text is looked at in a thread, so that the event loop is not held up."""
 
 
 class CodeGenerator:
