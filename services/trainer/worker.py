@@ -60,6 +60,13 @@ class TrainerWorker(Worker):
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)
 
+    def teardown(self) -> None:
+        """Redis may have stopped first, as when a whole stack does: it forgets a worker whose farewell it misses."""
+        try:
+            super().teardown()  # type: ignore[no-untyped-call]
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            log.warning("redis can't be reached; the trainer leaves without a farewell", reason=str(error))
+
     def _recover_lost_runs(self) -> None:
         self._alive_file.touch()
         for record in self._runs.recover():

@@ -198,6 +198,15 @@ def test_an_idle_trainer_waits_for_redis_to_come_back(stack: Stack) -> None:
     assert stack.wait_for_state(run_id, "succeeded", "failed")["state"] == "succeeded"
 
 
+def test_a_trainer_told_to_stop_after_redis_ends_as_one_that_did_its_duty(stack: Stack) -> None:
+    stack.stop("redis")
+    code = stack.stop("trainer")
+    stack.start("redis")
+    stack.start("trainer")
+    assert code == 0
+    stack.wait_for_state(stack.train(), "succeeded")
+
+
 def test_a_model_server_that_dies_under_a_request_is_a_clear_error_and_comes_back(
     stack: Stack, first_model: str
 ) -> None:
