@@ -1,5 +1,6 @@
 """The model server: loading, following what is promoted, and requests that come and go."""
 
+import gc
 import os
 import threading
 import time
@@ -186,6 +187,15 @@ def test_a_decoder_that_fails_for_good_is_not_ready_and_the_model_is_loaded_anew
     wait_for_model(client, "r-1")
     assert client.post("/generate", json={"prompt": "p"}).status_code == 200
     assert client.get("/livez").status_code == 200
+
+
+def test_a_collection_of_garbage_passes_over_the_model_and_pytorch(
+    server: Server, volume: Volume, store_model: StoreModel
+) -> None:
+    promoted(volume, store_model, "r-1")
+    gc.unfreeze()
+    wait_for_model(server(), "r-1")
+    assert len(gc.get_objects()) < gc.get_freeze_count() / 4
 
 
 def test_a_process_whose_thread_that_follows_is_gone_is_not_alive(
