@@ -48,7 +48,7 @@ class Ours:
             temperature=sampling.temperature, top_p=sampling.top_p, repetition_penalty=sampling.repetition_penalty
         )
         for slot, prompt in enumerate(prompts):
-            self.decoder.prefill(slot, prompt)
+            self.decoder.prefill({slot: prompt})
             self.decoder.begin(slot, parameters, max_new_tokens=new_tokens)
         written: list[list[int]] = [[] for _ in prompts]
         writing = len(prompts)

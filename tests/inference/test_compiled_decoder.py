@@ -99,8 +99,8 @@ def test_a_slot_writes_the_same_bit_for_bit_alone_and_in_any_company(weights: We
         alone.append((text.ids, text.logprobs))
 
     together = compiled(MODERN, slots=11, threads=threads, weights=weights)
+    together.prefill(dict(enumerate(prompts)))
     for slot, prompt in enumerate(prompts):
-        together.prefill(slot, prompt)
         together.begin(slot, parameters[slot], max_new_tokens=5 + len(prompt))
     written: list[tuple[list[int], list[float]]] = [([], []) for _ in prompts]
     while parts := together.step(4):
@@ -115,9 +115,9 @@ def test_a_prompt_read_in_chunks_is_the_same_bit_for_bit() -> None:
     """Of which some are longer than the rows that are read at once."""
     prompt = some_ids(PREFILL_ROWS * 2 + 9)
     whole, in_chunks = compiled(MODERN), compiled(MODERN)
-    whole.prefill(0, prompt)
+    whole.prefill({0: prompt})
     for start, end in ((0, 1), (1, 3), (3, 3), (3, 40), (40, len(prompt))):
-        in_chunks.prefill(0, prompt[start:end])
+        in_chunks.prefill({0: prompt[start:end]})
 
     texts = []
     for one in (whole, in_chunks):
@@ -125,6 +125,16 @@ def test_a_prompt_read_in_chunks_is_the_same_bit_for_bit() -> None:
         (part,) = one.step(30)
         texts.append((part.ids, part.logprobs))
     assert texts[0] == texts[1]
+
+
+def test_a_slot_that_ends_does_not_cut_the_call_short_for_the_others() -> None:
+    three = compiled(MODERN, slots=3, threads=2)
+    three.prefill(dict.fromkeys(range(3), some_ids(5)))
+    for slot, most in enumerate((2, 9, 30)):
+        three.begin(slot, GREEDY, max_new_tokens=most)
+
+    assert [(len(part.ids), part.ended) for part in three.step(20)] == [(2, "length"), (9, "length"), (20, None)]
+    assert [(len(part.ids), part.ended) for part in three.step(20)] == [(10, "length")]
 
 
 def test_a_slot_used_before_is_as_good_as_new() -> None:
@@ -212,8 +222,8 @@ from tinygpt.inference.decoder import decode
 decoder = compiled(MODERN)
 decoder.warm()
 print(decode(decoder, some_ids(4), GREEDY, max_new_tokens=20).ids)
-from tinygpt.inference.compiled_decoder import forward, write
-print(sum(sum(kernel.stats.cache_hits.values()) for kernel in (forward, write)))
+from tinygpt.inference.compiled_decoder import read, write
+print(sum(sum(kernel.stats.cache_hits.values()) for kernel in (read, write)))
 """
 
 
@@ -236,7 +246,7 @@ def test_machine_code_is_kept_and_a_damaged_or_read_only_cache_costs_time_alone(
     assert start(tmp_path)[:2] == (text, 2)
     (tmp_path / "tinygpt").chmod(0o700)
 
-    for file in (tmp_path / "tinygpt").glob("*forward*"):
+    for file in (tmp_path / "tinygpt").glob("*.write-*"):
         file.write_bytes(file.read_bytes()[:100])
     again, hits, log = start(tmp_path)
     assert (again, hits) == (text, 1)

@@ -66,7 +66,7 @@ def test_greedy_decoding_takes_the_likeliest_token_that_may_be_written_and_tells
 def test_the_likeliest_tokens_come_with_their_log_probabilities(backend: Backend) -> None:
     model = random_model(ends=False)
     one = decoder(backend, model)
-    one.prefill(0, PROMPT_IDS)
+    one.prefill({0: PROMPT_IDS})
     one.begin(0, GREEDY, max_new_tokens=5, top_logprobs=3)
 
     parts = [part for _ in range(5) for part in one.step()]
@@ -83,7 +83,7 @@ def test_the_likeliest_tokens_come_with_their_log_probabilities(backend: Backend
 def test_each_slot_gets_as_many_of_the_likeliest_tokens_as_it_asked_for(backend: Backend) -> None:
     three = random_decoder(backend, slots=3)
     for slot, count in enumerate([2, 0, 20]):
-        three.prefill(slot, PROMPT_IDS)
+        three.prefill({slot: PROMPT_IDS})
         three.begin(slot, GREEDY, max_new_tokens=5, top_logprobs=count)
 
     tops = {part.slot: part.top for part in three.step()}
@@ -101,7 +101,7 @@ def test_a_prompt_read_in_chunks_is_continued_as_one_read_at_once(
     at_once = decode(random_decoder(backend), PROMPT_IDS, parameters, max_new_tokens=20)
     chunked = random_decoder(backend)
     for start, end in zip([0, *cuts], [*cuts, len(PROMPT_IDS)], strict=True):
-        chunked.prefill(0, PROMPT_IDS[start:end])
+        chunked.prefill({0: PROMPT_IDS[start:end]})
     chunked.begin(0, parameters, max_new_tokens=20)
 
     assert step_to_the_end(chunked) == {0: at_once.ids}
@@ -127,7 +127,7 @@ def test_a_slot_writes_what_it_would_write_alone_whoever_comes_and_goes_beside_i
             if slot not in in_slot and to_begin:
                 number = in_slot[slot] = to_begin.pop(0)
                 ids, sampling = requests[number]
-                together.prefill(slot, ids)
+                together.prefill({slot: ids})
                 together.begin(slot, sampling, max_new_tokens=6 + number)
         for part in together.step(2):
             outputs.setdefault(in_slot[part.slot], []).extend(part.ids)
@@ -185,11 +185,11 @@ def test_a_prompt_must_leave_room_for_a_token(backend: Backend) -> None:
 
     assert len(decode(one, [10] * (full - 1), GREEDY, max_new_tokens=5).ids) == 1
     with pytest.raises(ValueError, match=str(full)):
-        one.prefill(0, [10] * full)
+        one.prefill({0: [10] * full})
     one.free(0)
-    one.prefill(0, [10] * (full - 3))
+    one.prefill({0: [10] * (full - 3)})
     with pytest.raises(ValueError, match=str(full)):
-        one.prefill(0, [10] * 3)
+        one.prefill({0: [10] * 3})
     one.free(0)
     assert decode(one, PROMPT_IDS, GREEDY, max_new_tokens=5) == decode(
         random_decoder(backend), PROMPT_IDS, GREEDY, max_new_tokens=5
@@ -200,8 +200,8 @@ def test_a_prompt_must_leave_room_for_a_token(backend: Backend) -> None:
 def test_a_slot_that_is_freed_forgets_its_sequence_whatever_it_was_at(backend: Backend) -> None:
     fresh = decode(random_decoder(backend), PROMPT_IDS, EVERYTHING, max_new_tokens=20)
     used = random_decoder(backend, slots=2)
-    used.prefill(1, [20, 21, 22])
-    used.prefill(0, [20, 21, 22])
+    used.prefill({1: [20, 21, 22]})
+    used.prefill({0: [20, 21, 22]})
     used.begin(0, GREEDY, max_new_tokens=9)
     used.step(2)
     used.free(0)
@@ -215,7 +215,7 @@ def test_a_slot_that_is_freed_forgets_its_sequence_whatever_it_was_at(backend: B
 def test_an_ended_slot_writes_no_more_while_others_go_on(backend: Backend) -> None:
     two = random_decoder(backend, slots=2)
     for slot, most in ((0, 2), (1, 5)):
-        two.prefill(slot, PROMPT_IDS)
+        two.prefill({slot: PROMPT_IDS})
         two.begin(slot, GREEDY, max_new_tokens=most)
 
     assert {slot: len(ids) for slot, ids in step_to_the_end(two).items()} == {0: 2, 1: 5}
@@ -225,7 +225,7 @@ def test_an_ended_slot_writes_no_more_while_others_go_on(backend: Backend) -> No
 def test_an_interrupt_beforehand_cuts_one_call_short_and_loses_nothing(backend: Backend) -> None:
     whole = decode(random_decoder(backend), PROMPT_IDS, GREEDY, max_new_tokens=12)
     one = random_decoder(backend)
-    one.prefill(0, PROMPT_IDS)
+    one.prefill({0: PROMPT_IDS})
     one.begin(0, GREEDY, max_new_tokens=12)
 
     one.interrupt()

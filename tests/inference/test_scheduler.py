@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -72,11 +73,10 @@ class Client:
             assert self.turns < most
 
 
-def client(backend: Backend = "torch", *, slots: int = 2, **options: int) -> Client:
+def client(backend: Backend = "torch", *, slots: int = 2, **options: float) -> Client:
     clock = itertools.count()
-    return Client(
-        Scheduler(decoder(backend, MODEL, slots=slots), TOKENIZER, clock=lambda: float(next(clock)), **options)
-    )
+    ticks: dict[str, Any] = {"clock": lambda: float(next(clock)), **options}
+    return Client(Scheduler(decoder(backend, MODEL, slots=slots), TOKENIZER, **ticks))
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ ARRIVALS = st.builds(
     arrivals=st.lists(ARRIVALS, max_size=60),
     slots=st.integers(1, 5),
     prefill_tokens=st.sampled_from([1, 7, 64]),
-    steps=st.sampled_from([1, 3, 8]),
+    seconds=st.sampled_from([0.5, 1.0, 4.0]),
 )
 def test_whatever_comes_and_goes_everybody_gets_what_they_would_get_alone(
-    backend: Backend, arrivals: list[Arrival], slots: int, prefill_tokens: int, steps: int
+    backend: Backend, arrivals: list[Arrival], slots: int, prefill_tokens: int, seconds: float
 ) -> None:
-    asked = client(backend, slots=slots, max_waiting=1000, prefill_tokens=prefill_tokens, steps=steps)
+    asked = client(backend, slots=slots, max_waiting=1000, prefill_tokens=prefill_tokens, seconds=seconds)
     to_cancel: dict[int, list[int]] = {}
     stops: dict[int, str] = {}
     work = 0
@@ -201,7 +201,7 @@ def test_who_comes_first_gets_a_slot_first_whatever_their_size() -> None:
 
 
 def test_a_long_prompt_is_read_in_chunks_between_which_the_others_write() -> None:
-    asked = client(slots=2, prefill_tokens=4, steps=8)
+    asked = client(slots=2, prefill_tokens=4, seconds=8.0)
     asked.scheduler.submit(0, request(prompt=1, most=29, seed=1, streams=True))
     asked.turn()
     asked.scheduler.submit(1, request(prompt=25, most=1))
@@ -211,6 +211,40 @@ def test_a_long_prompt_is_read_in_chunks_between_which_the_others_write() -> Non
         lengths.append(len(asked.pieces[0]))
 
     assert lengths[:6] == list(range(lengths[0], lengths[0] + 6)), "a token a turn while the prompt is read"
+
+
+class _Paced:
+    """A decoder whose clock says a hundredth of a second for every token; `asked` is how many steps each call was."""
+
+    def __init__(self, real: Decoder) -> None:
+        self._real = real
+        self.slots, self.context_length = real.slots, real.context_length
+        self.prefill, self.begin, self.interrupt, self.free = real.prefill, real.begin, real.interrupt, real.free
+        self.asked: list[int] = []
+        self.now = 0.0
+
+    def step(self, steps: int = 1) -> Sequence[Written]:
+        self.asked.append(steps)
+        written = self._real.step(steps)
+        self.now += 0.01 * sum(len(part.ids) for part in written)
+        return written
+
+
+def test_a_turn_writes_for_its_time_by_the_pace_of_the_turn_before_but_tells_a_first_token_at_once() -> None:
+    paced = _Paced(decoder("compiled", random_model(ends=False), slots=4))
+    asked = Client(Scheduler(paced, TOKENIZER, seconds=0.0801, clock=lambda: paced.now))
+    asked.scheduler.submit(0, request(most=25))
+    for _ in range(2):
+        asked.turn()
+    asked.scheduler.submit(1, request(most=25))
+    asked.turn()
+    for number in (2, 3):
+        asked.scheduler.submit(number, request(most=25, streams=True))
+    for _ in range(2):
+        asked.turn()
+
+    assert paced.asked == [1, 8, 4, 1, 2]
+    assert [len(asked.pieces[number]) for number in (2, 3)] == [3, 3]
 
 
 def test_a_cancelled_request_keeps_what_it_wrote_and_its_slot_is_free_in_the_next_turn() -> None:

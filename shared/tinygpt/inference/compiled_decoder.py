@@ -4,7 +4,7 @@ The slots are shared out among threads, each of which takes its own through whol
 within a step, and every processor core keeps its slots' keys and values in its own cache.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -65,17 +65,22 @@ class CompiledDecoder:
         self._rows = [_empty_rows(self._weights, slots, self.context_length) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="decoder") if threads > 1 else None
 
-    def prefill(self, slot: int, ids: Sequence[int]) -> None:
-        state = self._slots[slot]
-        start, end = int(state["length"]), int(state["length"]) + len(ids)
-        if end >= self.context_length:
-            raise ValueError(f"{end} tokens leave no room in a context of {self.context_length}")
-        if not ids:
-            return
-        self._sequences.ids[slot, start:end] = ids
-        for _ in self._read(slot, max(0, start - 1), end - 1):
-            pass
-        state["length"] = end
+    def prefill(self, prompts: Mapping[int, Sequence[int]]) -> None:
+        lengths = self._slots["length"]
+        for slot, ids in prompts.items():
+            if (end := int(lengths[slot]) + len(ids)) >= self.context_length:
+                raise ValueError(f"{end} tokens leave no room in a context of {self.context_length}")
+        spans = np.zeros((len(prompts), 3), np.int32)
+        for span, (slot, ids) in zip(spans, prompts.items(), strict=True):
+            start, end = int(lengths[slot]), int(lengths[slot]) + len(ids)
+            self._sequences.ids[slot, start:end] = ids
+            span[:] = slot, max(0, start - 1), max(0, end - 1)  # `step` reads the last token
+            lengths[slot] = end
+
+        def take(rows: Rows, first: int, last: int) -> None:
+            read(self._weights, self._sequences, rows, spans[first:last])
+
+        self._share(len(spans), take)
 
     def begin(self, slot: int, sampling: SamplingParameters, *, max_new_tokens: int, top_logprobs: int = 0) -> None:
         state = self._slots[slot]
@@ -92,8 +97,6 @@ class CompiledDecoder:
         if not len(writing):
             return []
         output = _Output(steps, self._slots["top_logprobs"][writing].tolist())
-        shares = np.array_split(np.arange(len(writing)), min(len(self._rows), len(writing)))
-        own, *others = [(self._rows[i], share[0], share[-1] + 1) for i, share in enumerate(shares)]
 
         def take(rows: Rows, first: int, last: int) -> None:
             part = [array[first:last] for array in output.arrays]
@@ -110,10 +113,7 @@ class CompiledDecoder:
                 *part,
             )
 
-        futures = [self._pool.submit(take, *other) for other in others] if self._pool else []
-        take(*own)
-        for future in futures:
-            future.result()
+        self._share(len(writing), take)
         self._stop[0] = 0
         written = output.written(writing)
         self._writing.difference_update(one.slot for one in written if one.ended)
@@ -123,32 +123,37 @@ class CompiledDecoder:
         """What the model says of the token after each of `ids`, (time, vocab), to compare weights' formats by. Slot 0
         must be free."""
         logits = np.zeros((len(ids), len(self._allowed)), np.float32)
+        rows = self._rows[0]
         self._sequences.ids[0, : len(ids)] = ids
-        for first, count in self._read(0, 0, len(ids)):
-            compute_logits(self._weights, self._rows[0], count)
-            logits[first : first + count] = self._rows[0].logits[:count, : len(self._allowed)]
+        for first in range(0, len(ids), len(rows.slot)):
+            count = min(len(ids) - first, len(rows.slot))
+            rows.slot[:count] = 0
+            rows.position[:count] = np.arange(first, first + count)
+            forward(self._weights, self._sequences, rows, count)
+            compute_logits(self._weights, rows, count)
+            logits[first : first + count] = rows.logits[:count, : len(self._allowed)]
         return logits
 
     def interrupt(self) -> None:
         self._stop[0] = 1
 
-    def _read(self, slot: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Read the tokens of a slot from position `start` up to `end`, some at a time; tells which, after each time."""
-        rows = self._rows[0]
-        for first in range(start, end, len(rows.slot)):
-            count = min(end - first, len(rows.slot))
-            rows.slot[:count] = slot
-            rows.position[:count] = np.arange(first, first + count)
-            forward(self._weights, self._sequences, rows, count)
-            yield first, count
-
     def free(self, slot: int) -> None:
         self._slots[slot] = np.zeros(1, SLOT)[0]
         self._writing.discard(slot)
 
+    def _share(self, count: int, take: Callable[[Rows, int, int], None]) -> None:
+        """Share `count` sequences out among the threads, each with rows of its own: `take(rows, first, last)`."""
+        threads = min(len(self._rows), count)
+        bounds = [count * i // threads for i in range(threads + 1)]
+        own, *others = zip(self._rows, bounds, bounds[1:], strict=False)
+        futures = [self._pool.submit(take, *other) for other in others] if self._pool else []
+        take(*own)
+        for future in futures:
+            future.result()
+
     def warm(self) -> None:
         """Compile all that is needed, or load it from where it is kept, so that the first answer is as fast as any."""
-        self.prefill(0, [EOS])
+        self.prefill({0: [EOS]})
         self.begin(0, SamplingParameters(), max_new_tokens=1)
         self.step()
         self.free(0)
@@ -188,6 +193,23 @@ class _Output:
 
 
 @kernel
+def read(weights: Weights, sequences: Sequences, rows: Rows, spans: NDArray[np.int32]) -> None:
+    """Read of each slot the tokens from one position up to another: `spans` has the three by row. As many are read at
+    once as there are rows, whosever they are."""
+    count = 0
+    for i in range(len(spans)):
+        slot, start, end = spans[i]
+        for position in range(start, end):
+            rows.slot[count] = slot
+            rows.position[count] = position
+            count += 1
+            if count == len(rows.slot):
+                forward(weights, sequences, rows, count)
+                count = 0
+    forward(weights, sequences, rows, count)
+
+
+@kernel
 def write(
     weights: Weights,
     sequences: Sequences,
@@ -205,40 +227,39 @@ def write(
     counts: NDArray[np.int32],
     ended: NDArray[np.int32],
 ) -> None:
-    """Let the slots `writing` add up to `steps` tokens each, until one ends or `stop` is set, by whoever.
+    """Let the slots `writing` add up to `steps` tokens each, until all have ended or `stop` is set.
 
     `slots` are all slots' `SLOT` records; the arrays from `ids` on, by the order of `writing`, are written to.
     """
+    going_on = np.arange(len(writing))
     for step in range(steps):
-        for row in range(len(writing)):
-            rows.slot[row] = writing[row]
-            rows.position[row] = slots[writing[row]].length - 1
-        forward(weights, sequences, rows, len(writing))
-        compute_logits(weights, rows, len(writing))
-        for row in range(len(writing)):
-            slot = slots[writing[row]]
+        for row, i in enumerate(going_on):
+            rows.slot[row] = writing[i]
+            rows.position[row] = slots[writing[i]].length - 1
+        forward(weights, sequences, rows, len(going_on))
+        compute_logits(weights, rows, len(going_on))
+        for row, i in enumerate(going_on):
+            slot = slots[writing[i]]
             logits = rows.logits[row][: len(allowed)]
-            answer = sequences.ids[writing[row]][slot.prompt_length : slot.length]
+            answer = sequences.ids[writing[i]][slot.prompt_length : slot.length]
             candidates = balanced_tokens(allowed, texts, answer) if slot.sampling.balanced else allowed
             token, logprob = next_token(logits, candidates, answer, slot.sampling, len(answer))
             if token == EOS:
-                ended[row] = _EOS
+                ended[i] = _EOS
                 continue
-            sequences.ids[writing[row], slot.length] = token
+            sequences.ids[writing[i], slot.length] = token
             slot.length += 1
-            ids[row, step] = token
-            logprobs[row, step] = logprob
-            counts[row] += 1
+            ids[i, step] = token
+            logprobs[i, step] = logprob
+            counts[i] += 1
             if slot.top_logprobs > 0:
                 likeliest, theirs = top_logprobs(logits, slot.top_logprobs)
-                for i in range(slot.top_logprobs):
-                    top_ids[row, step, i], top_logprobs_[row, step, i] = likeliest[i], theirs[i]
+                for place in range(slot.top_logprobs):
+                    top_ids[i, step, place], top_logprobs_[i, step, place] = likeliest[place], theirs[place]
             if slot.length == slot.end:
-                ended[row] = _LENGTH
-        for row in range(len(writing)):
-            if ended[row] != _GOES_ON:
-                stop[0] = 1
-        if stop[0]:
+                ended[i] = _LENGTH
+        going_on = going_on[ended[going_on] == _GOES_ON]
+        if stop[0] or not len(going_on):
             break
 
 

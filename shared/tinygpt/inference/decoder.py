@@ -1,6 +1,6 @@
 """What decodes: slots that hold one sequence each, filled by `prefill`, continued by `step`, given back by `free`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, Protocol
@@ -47,8 +47,8 @@ class Decoder(Protocol):
     @property
     def context_length(self) -> int: ...
 
-    def prefill(self, slot: int, ids: Sequence[int]) -> None:
-        """Read `ids` into `slot`, after those that it holds: a long prompt may come in chunks.
+    def prefill(self, prompts: Mapping[int, Sequence[int]]) -> None:
+        """Read each slot's ids into it, after those that it holds: a long prompt may come in chunks.
 
         Raises `ValueError` where they would fill the context: a token must still fit.
         """
@@ -58,7 +58,7 @@ class Decoder(Protocol):
         (at least 1) or where the context is full, whichever comes first."""
 
     def step(self, steps: int = 1) -> Sequence[Written]:
-        """Let every slot that writes add a token, up to `steps` times: it returns early where a slot ended or
+        """Let every slot that writes add a token, up to `steps` times: it returns early where all have ended or
         `interrupt` was called, and may whenever a step takes long. One `Written` for each slot that wrote or ended.
 
         An `interrupt` that comes while no `step` is under way lets the next one return after its first token.
@@ -78,7 +78,7 @@ def decode(
 
     Raises `ValueError` for a prompt that leaves no room in the context.
     """
-    decoder.prefill(0, prompt_ids)
+    decoder.prefill({0: prompt_ids})
     decoder.begin(0, sampling, max_new_tokens=max_new_tokens)
     ids: list[int] = []
     logprobs: list[float] = []

@@ -1,8 +1,8 @@
 """Continuous batching: requests take and leave a decoder's slots at any step (Yu et al., "Orca", 2022).
 
-A turn of the scheduler gives free slots to those who wait, reads prompts up to a budget of tokens, lets every slot that
-writes add a few tokens, and tells what came of it. There is no thread and no clock in it but the one it is given:
-the same calls in the same order give the same events.
+A turn of the scheduler gives free slots to those who wait, reads prompts up to a budget of tokens, lets the slots that
+write do so for some milliseconds, and tells what came of it: rare enough that Python between the turns costs little,
+short enough that nobody notices. There is no thread and no clock in it but the one it is given.
 
 Who comes first is served first: slots and the reading of prompts go by the order of arrival. A prompt is read in chunks
 with steps between, so that the slots that write wait for one turn's budget at most, however long it is. Nobody
@@ -12,7 +12,7 @@ told at once, not with those that follow it.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tinygpt.contracts.errors import QueueFull, TinyGPTError
 from tinygpt.contracts.generation import FinishReason
@@ -31,15 +31,17 @@ class Scheduler:
         *,
         max_waiting: int = 256,
         prefill_tokens: int = 256,
-        steps: int = 8,
+        seconds: float = 0.004,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`prefill_tokens` and `steps` bound a turn: tokens of prompts that it reads, tokens that a slot writes."""
+        """`prefill_tokens` and `seconds` bound a turn: tokens of prompts that it reads, and by the pace of the turn
+        before, the time that it writes for."""
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._most = decoder.slots + max_waiting
         self._prefill_tokens = prefill_tokens
-        self._steps = steps
+        self._seconds = seconds
+        self._seconds_a_token = seconds
         self._clock = clock
         self._free = list(reversed(range(decoder.slots)))
         self._waiting: OrderedDict[int, DecodedSequence] = OrderedDict()
@@ -122,30 +124,36 @@ class Scheduler:
 
     def _read_prompts(self) -> None:
         budget = self._prefill_tokens
-        while self._reading and budget > 0:
-            sequence = next(iter(self._reading.values()))
-            chunk = sequence.unread(budget)
-            self._decoder.prefill(sequence.slot, chunk)
+        chunks: dict[int, Sequence[int]] = {}
+        for sequence in self._reading.values():
+            if budget <= 0:
+                break
+            chunk = chunks[sequence.slot] = sequence.unread(budget)
             sequence.read += len(chunk)
             budget -= len(chunk)
-            if not sequence.unread(1):
-                request = sequence.request
-                self._decoder.begin(
-                    sequence.slot,
-                    request.sampling,
-                    max_new_tokens=request.max_new_tokens,
-                    top_logprobs=request.logprobs or 0,
-                )
-                sequence.began_at = self._clock()
-                del self._reading[sequence.id]
-                self._writing[sequence.slot] = sequence
+        if not chunks:
+            return
+        self._decoder.prefill(chunks)
+        now = self._clock()
+        for sequence in [one for one in self._reading.values() if not one.unread(1)]:
+            request = sequence.request
+            self._decoder.begin(
+                sequence.slot,
+                request.sampling,
+                max_new_tokens=request.max_new_tokens,
+                top_logprobs=request.logprobs or 0,
+            )
+            sequence.began_at = now
+            del self._reading[sequence.id]
+            self._writing[sequence.slot] = sequence
 
     def _write(self) -> None:
         if not self._writing:
             return
-        one_step = self._reading or any(sequence.is_new for sequence in self._writing.values())
-        written = self._decoder.step(1 if one_step else self._steps)
+        started = self._clock()
+        written = self._decoder.step(self._steps())
         now = self._clock()
+        self._seconds_a_token = max(now - started, 1e-6) / max(1, sum(len(part.ids) for part in written))
         for part in written:
             sequence = self._writing[part.slot]
             reason = sequence.take(part, now)
@@ -154,6 +162,12 @@ class Scheduler:
                 self._end(sequence, reason)
             elif sequence.request.streams:
                 self._tell(sequence)
+
+    def _steps(self) -> int:
+        """One, so that prompts are read on and a first token is told at once, else as many as the time allows."""
+        if self._reading or any(one.is_new and one.request.streams for one in self._writing.values()):
+            return 1
+        return max(1, int(self._seconds / (self._seconds_a_token * len(self._writing))))
 
     def _tell(self, sequence: DecodedSequence) -> None:
         text, tokens = sequence.news()

@@ -1,6 +1,6 @@
 """The reference decoder: the model as PyTorch runs it, every architecture on every device."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,13 +49,14 @@ class TorchDecoder:
         self._allowed = generated_tokens(model.config.vocab_size)
         self._texts = token_texts(tokenizer) if tokenizer is not None else None
 
-    def prefill(self, slot: int, ids: Sequence[int]) -> None:
-        if slot not in self._caches:
-            self._caches[slot] = self._model.make_cache()
-        length = self._caches[slot].length + len(ids)
-        if length >= self.context_length:
-            raise ValueError(f"{length} tokens leave no room for one more in a context of {self.context_length}")
-        self._read(slot, ids)
+    def prefill(self, prompts: Mapping[int, Sequence[int]]) -> None:
+        for slot, ids in prompts.items():
+            if slot not in self._caches:
+                self._caches[slot] = self._model.make_cache()
+            length = self._caches[slot].length + len(ids)
+            if length >= self.context_length:
+                raise ValueError(f"{length} tokens leave no room for one more in a context of {self.context_length}")
+            self._read(slot, ids)
 
     def begin(self, slot: int, sampling: SamplingParameters, *, max_new_tokens: int, top_logprobs: int = 0) -> None:
         if sampling.balanced and self._texts is None:
