@@ -222,8 +222,8 @@ from tinygpt.inference.decoder import decode
 decoder = compiled(MODERN)
 decoder.warm()
 print(decode(decoder, some_ids(4), GREEDY, max_new_tokens=20).ids)
-from tinygpt.inference.compiled_decoder import read, write
-print(sum(sum(kernel.stats.cache_hits.values()) for kernel in (read, write)))
+from tinygpt.inference.compiled_decoder import forward, write
+print(sum(sum(kernel.stats.cache_hits.values()) for kernel in (forward, write)))
 """
 
 
@@ -246,7 +246,7 @@ def test_machine_code_is_kept_and_a_damaged_or_read_only_cache_costs_time_alone(
     assert start(tmp_path)[:2] == (text, 2)
     (tmp_path / "tinygpt").chmod(0o700)
 
-    for file in (tmp_path / "tinygpt").glob("*.write-*"):
+    for file in (tmp_path / "tinygpt").glob("*forward*"):
         file.write_bytes(file.read_bytes()[:100])
     again, hits, log = start(tmp_path)
     assert (again, hits) == (text, 1)

@@ -78,7 +78,7 @@ class CompiledDecoder:
             lengths[slot] = end
 
         def take(rows: Rows, first: int, last: int) -> None:
-            read(self._weights, self._sequences, rows, spans[first:last])
+            self._read(rows, spans[first:last])
 
         self._share(len(spans), take)
 
@@ -141,6 +141,17 @@ class CompiledDecoder:
         self._slots[slot] = np.zeros(1, SLOT)[0]
         self._writing.discard(slot)
 
+    def _read(self, rows: Rows, spans: NDArray[np.int32]) -> None:
+        """Read of each slot the tokens from one position up to another: `spans` has the three by row. As many are read
+        at once as there are rows, whosever they are."""
+        slots = np.repeat(spans[:, 0], spans[:, 2] - spans[:, 1])
+        positions = np.concatenate([np.arange(start, end) for _, start, end in spans])
+        for first in range(0, len(slots), len(rows.slot)):
+            count = min(len(slots) - first, len(rows.slot))
+            rows.slot[:count] = slots[first : first + count]
+            rows.position[:count] = positions[first : first + count]
+            forward(self._weights, self._sequences, rows, count)
+
     def _share(self, count: int, take: Callable[[Rows, int, int], None]) -> None:
         """Share `count` sequences out among the threads, each with rows of its own: `take(rows, first, last)`."""
         threads = min(len(self._rows), count)
@@ -193,23 +204,6 @@ class _Output:
 
 
 @kernel
-def read(weights: Weights, sequences: Sequences, rows: Rows, spans: NDArray[np.int32]) -> None:
-    """Read of each slot the tokens from one position up to another: `spans` has the three by row. As many are read at
-    once as there are rows, whosever they are."""
-    count = 0
-    for i in range(len(spans)):
-        slot, start, end = spans[i]
-        for position in range(start, end):
-            rows.slot[count] = slot
-            rows.position[count] = position
-            count += 1
-            if count == len(rows.slot):
-                forward(weights, sequences, rows, count)
-                count = 0
-    forward(weights, sequences, rows, count)
-
-
-@kernel
 def write(
     weights: Weights,
     sequences: Sequences,
@@ -231,14 +225,16 @@ def write(
 
     `slots` are all slots' `SLOT` records; the arrays from `ids` on, by the order of `writing`, are written to.
     """
-    going_on = np.arange(len(writing))
+    going_on, count = np.arange(len(writing)), len(writing)
     for step in range(steps):
-        for row, i in enumerate(going_on):
+        for row in range(count):
+            i = going_on[row]
             rows.slot[row] = writing[i]
             rows.position[row] = slots[writing[i]].length - 1
-        forward(weights, sequences, rows, len(going_on))
-        compute_logits(weights, rows, len(going_on))
-        for row, i in enumerate(going_on):
+        forward(weights, sequences, rows, count)
+        compute_logits(weights, rows, count)
+        for row in range(count):
+            i = going_on[row]
             slot = slots[writing[i]]
             logits = rows.logits[row][: len(allowed)]
             answer = sequences.ids[writing[i]][slot.prompt_length : slot.length]
@@ -258,8 +254,13 @@ def write(
                     top_ids[i, step, place], top_logprobs_[i, step, place] = likeliest[place], theirs[place]
             if slot.length == slot.end:
                 ended[i] = _LENGTH
-        going_on = going_on[ended[going_on] == _GOES_ON]
-        if stop[0] or not len(going_on):
+        left = 0
+        for i in going_on[:count]:
+            if ended[i] == _GOES_ON:
+                going_on[left] = i
+                left += 1
+        count = left
+        if stop[0] or not count:
             break
 
 
