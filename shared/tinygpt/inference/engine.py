@@ -113,6 +113,8 @@ class Engine:
                     self.close
                 )  # a thread within PyTorch while the interpreter ends would abort the process
             self._changed.notify_all()
+        if self.running < self.slots:
+            self._decoder.interrupt()  # so that they join at the next step
         return ids
 
     def cancel(self, ids: Iterable[int]) -> None:
