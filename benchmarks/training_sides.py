@@ -27,7 +27,7 @@ from tinygpt.data.rows import read_rows
 from tinygpt.data.tokenizer import PAD, Tokenizer, make_tokenizer
 from tinygpt.model.config import SIZES, ModelConfig
 from tinygpt.model.transformer import TinyGPT
-from tinygpt.training.batches import Batch, collate, endless_batches
+from tinygpt.training.batches import Batch, batch_count, collate, drop_ngrams, endless_batches, ngram_dropout
 from tinygpt.training.config import PRESETS, TrainConfig
 from tinygpt.training.loss import masked_loss, validation_loss
 from tinygpt.training.optimizer import Optimizers
@@ -106,6 +106,7 @@ class ProjectLoop:
         self.threads = self._open.enter_context(threads(torch.get_num_threads()))
         lengths = np.array([len(example.ids) for example in training], dtype=np.int32)
         self.order = endless_batches(lengths, config.batch_size, seed=config.seed)
+        self.batches_of_an_epoch = batch_count(lengths, config.batch_size)
         self.steps = 0
 
     def step(self, used: float) -> int:
@@ -117,11 +118,18 @@ class ProjectLoop:
     def learn(self, batch: Batch, used: float) -> int:
         labelled = int((batch.labels != IGNORED).sum())
         number = min(self.threads.number, len(batch.ids))
-        parts = [Batch(batch.ids[i::number], batch.labels[i::number]) for i in range(number)]
+        parts = [self._part(batch, i, number) for i in range(number)]
         set_gradients(self.weights, self.threads.map(partial(self._gradient, labelled), parts))
         self.optimizer.step(learning_rate_scale(self.config, self.steps, used), self.threads)
         self.steps += 1
         return labelled
+
+    def _part(self, batch: Batch, i: int, number: int) -> Batch:
+        part = Batch(batch.ids[i::number], batch.labels[i::number])
+        if not self.config.model.ngrams:
+            return part
+        dropped = ngram_dropout(self.steps // self.batches_of_an_epoch, self.config.ngram_dropout)
+        return drop_ngrams(part, dropped, (self.config.seed, self.steps, i))
 
     def _gradient(self, labelled: int, part: Batch) -> list[Tensor]:
         loss, _ = masked_loss(self.model, part)

@@ -86,3 +86,20 @@ def test_a_whole_model_reads_in_pieces_what_it_reads_at_once(pieces: list[int]) 
 def test_a_table_of_unigrams_is_refused() -> None:
     with pytest.raises(ValueError, match="2 or longer"):
         ModelConfig(ngrams=(1, 2))
+
+
+def test_a_positions_ngrams_count_as_much_as_their_weight() -> None:
+    torch.manual_seed(0)
+    model = TinyGPT(ModelConfig(width=16, heads=2, layers=1, dropout=0.0, ngrams=(2, 3), ngram_buckets=50)).eval()
+    assert model.ngram_embedding is not None
+    torch.nn.init.normal_(model.ngram_embedding.table.weight)
+    ids = torch.randint(0, 100, (2, 6))
+
+    whole, weighted, none = (
+        model.features(ids, ngram_weights=torch.full((2, 6), weight)) for weight in (1.0, 0.5, 0.0)
+    )
+    model.ngram_embedding = None
+
+    torch.testing.assert_close(none, model.features(ids))
+    assert not torch.allclose(whole, weighted)
+    assert not torch.allclose(weighted, none)

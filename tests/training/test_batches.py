@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.training.checkpoints import differences
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.tokenizer import PAD
 from tinygpt.training import batches as plan
-from tinygpt.training.batches import collate
+from tinygpt.training.batches import Batch, collate, drop_ngrams, ngram_dropout
 
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=150)
 
@@ -87,3 +90,26 @@ def test_an_unmasked_batch_labels_the_prompt_too_and_no_padding() -> None:
 
     assert batch.labels.tolist() == [[7, 8, 3, 9, 4], [3, 4, IGNORED, IGNORED, IGNORED]]
     assert collate([long]).labels.tolist() == [[IGNORED, IGNORED, IGNORED, 9, 4]]
+
+
+def test_no_ngram_is_dropped_in_the_first_pass_and_more_in_each_after_it_up_to_the_most() -> None:
+    shares = [ngram_dropout(epoch, 0.6) for epoch in range(6)]
+
+    assert shares[0] == 0
+    assert shares[:4] == sorted(set(shares[:4]))
+    assert shares[-1] == 0.6
+    assert ngram_dropout(100, 0.0) == 0
+
+
+def test_dropped_ngrams_are_made_up_for_and_follow_from_the_seed() -> None:
+    batch = Batch(torch.zeros(50, 40, dtype=torch.long), torch.zeros(50, 40, dtype=torch.long))
+
+    weights = drop_ngrams(batch, 0.25, (1, 2)).ngram_weights
+
+    assert weights is not None
+    assert sorted(set(weights.flatten().tolist())) == pytest.approx([0, 4 / 3])
+    assert (weights == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
+    again, other = (drop_ngrams(batch, 0.25, seed).ngram_weights for seed in ((1, 2), (1, 3)))
+    assert differences(again, weights) == []
+    assert differences(other, weights) != []
+    assert drop_ngrams(batch, 0, (1, 2)).ngram_weights is None

@@ -26,7 +26,7 @@ from tinygpt.training.loss import masked_loss
 
 ROWS = [Row(f"add {i} to x", f"x + {i}") for i in range(60)]
 CONFIG = TrainConfig(
-    model=ModelConfig(context_length=32, layers=1, heads=2, width=16, dropout=0.1),
+    model=ModelConfig(context_length=32, layers=1, heads=2, width=16, dropout=0.1, ngrams=(2, 3), ngram_buckets=64),
     batch_size=8,
     learning_rate=1e-2,
     warmup_steps=5,
@@ -214,6 +214,16 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
 
     assert differences(weights[0], weights[1]) == []
     assert "/head.weight" in differences(weights[0], weights[2])
+
+
+def test_ngrams_are_dropped_from_the_second_pass_over_the_rows_on(tmp_path: Path) -> None:
+    def weights(steps: int, dropout: float) -> object:
+        folder = tmp_path / f"{steps}-{dropout}"
+        train(replace(CONFIG, max_steps=steps, evaluations=1, ngram_dropout=dropout), ROWS, folder=folder)
+        return state_of(folder / "last.pt")["state_dict"]
+
+    assert differences(weights(7, 0.0), weights(7, 0.8)) == []
+    assert "/ngram_embedding.table.weight" in differences(weights(8, 0.0), weights(8, 0.8))
 
 
 # -- stopping and going on
@@ -451,7 +461,7 @@ def test_the_gradient_weighs_labels_and_the_reported_loss_characters(tmp_path: P
     """Byte-pair tokens stand for several characters, or for less than one."""
     rows = [Row(f"{i} {word}", f"{word} = {i} * 'ü'") for i, word in enumerate(["apple", "pear", "plum"] * 20)]
     config = replace(CONFIG, tokenizer="byte_pair", max_steps=1, optimizer="adamw", gradient_clip=1e9, batch_size=60)
-    config = replace(config, model=replace(config.model, dropout=0.0), learning_rate=1e-30)
+    config = replace(config, model=replace(config.model, dropout=0.0, ngrams=()), learning_rate=1e-30)
     weights = []
     for name, micro_batches in (("one", 1), ("four", 4)):
         witness = Witness()

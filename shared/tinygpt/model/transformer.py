@@ -120,13 +120,19 @@ class TinyGPT(nn.Module):
             elif name.endswith(".bias"):
                 nn.init.zeros_(parameter)
 
-    def features(self, ids: Tensor, cache: Cache | None = None, wanted: Tensor | None = None) -> Tensor:
+    def features(
+        self,
+        ids: Tensor,
+        cache: Cache | None = None,
+        wanted: Tensor | None = None,
+        ngram_weights: Tensor | None = None,
+    ) -> Tensor:
         """ids (B, T) to the last layer's features (B, T, C). Raises `ValueError` beyond the context length.
 
         With `wanted` (N), indices into B * T, the features of those positions alone, (N, C): the last MLP is then
-        computed for them only.
+        computed for them only. With `ngram_weights` (B, T), a position's n-grams count so much.
         """
-        x = self._embed(ids, cache)
+        x = self._embed(ids, cache, ngram_weights)
         for i, block in enumerate(self.blocks):
             is_last = i == len(self.blocks) - 1
             x = block(x, cache.layers[i] if cache is not None else None, wanted if is_last else None)
@@ -135,7 +141,7 @@ class TinyGPT(nn.Module):
         normed: Tensor = self.final_norm(x)
         return normed
 
-    def _embed(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
+    def _embed(self, ids: Tensor, cache: Cache | None = None, ngram_weights: Tensor | None = None) -> Tensor:
         """ids (B, T) to what the first block reads, (B, T, C)."""
         past = cache.length if cache is not None else 0
         end = past + ids.size(1)
@@ -145,7 +151,8 @@ class TinyGPT(nn.Module):
         if self.learns_positions:
             x = x + self.position_embedding(torch.arange(past, end, device=ids.device))
         if self.ngram_embedding is not None:
-            x = x + self.ngram_embedding(ids, cache.recent_ids if cache is not None else None).to(x.dtype)
+            ngrams = self.ngram_embedding(ids, cache.recent_ids if cache is not None else None)
+            x = x + (ngrams if ngram_weights is None else ngram_weights[..., None] * ngrams).to(x.dtype)
         embedded: Tensor = self.dropout(x)
         return embedded
 

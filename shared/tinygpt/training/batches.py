@@ -5,7 +5,7 @@ An epoch's batches follow from (seed, epoch) alone: a resumed run sees what the 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,9 +30,12 @@ class Batch:
 
     ids: Tensor
     labels: Tensor
+    ngram_weights: Tensor | None = None
+    """fp32 (rows, time): what each position's n-grams count, 0 where they are dropped; None: 1 everywhere."""
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(self.ids.to(device), self.labels.to(device))
+        weights = self.ngram_weights
+        return Batch(self.ids.to(device), self.labels.to(device), weights.to(device) if weights is not None else None)
 
 
 def epoch_batches(
@@ -45,7 +48,7 @@ def epoch_batches(
     random = np.random.PCG64([seed, epoch])
     order = _permutation(random, len(lengths))
     pool = batch_size * _BATCHES_SORTED_TOGETHER
-    for batch in _permutation(random, _batch_count(lengths, batch_size))[skip:].tolist():
+    for batch in _permutation(random, batch_count(lengths, batch_size))[skip:].tolist():
         start = batch * batch_size
         rows = order[start - start % pool :][:pool]
         by_length = rows[np.argsort(lengths[rows], kind="stable")]
@@ -56,13 +59,14 @@ def endless_batches(
     lengths: NDArray[np.int32], batch_size: int, *, seed: int, skip: int = 0
 ) -> Iterator[NDArray[np.int64]]:
     """Epoch after epoch, from the batch number `skip` on."""
-    epoch, skip = divmod(skip, _batch_count(lengths, batch_size))
+    epoch, skip = divmod(skip, batch_count(lengths, batch_size))
     while True:
         yield from epoch_batches(lengths, batch_size, seed=seed, epoch=epoch, skip=skip)
         epoch, skip = epoch + 1, 0
 
 
-def _batch_count(lengths: NDArray[np.int32], batch_size: int) -> int:
+def batch_count(lengths: NDArray[np.int32], batch_size: int) -> int:
+    """Batches of an epoch."""
     return -(-len(lengths) // batch_size)
 
 
@@ -89,3 +93,21 @@ def collate(examples: Sequence[Example], context_length: int | None = None, *, m
         if not masked:
             labels[row, : len(example.ids) - 1] = example.ids[1:]
     return Batch(torch.from_numpy(ids), torch.from_numpy(labels))
+
+
+def ngram_dropout(epoch: int, most: float) -> float:
+    """How likely a position's n-grams are dropped: 0 in the first pass over the rows, 1/3 in the second, 1/2 in the
+    third, and so on up to `most`. N-grams as long as words soon know rows by heart that they meet again.
+    """
+    return min(most, epoch / (epoch + 2))
+
+
+def drop_ngrams(batch: Batch, probability: float, seed: Sequence[int]) -> Batch:
+    """Without all n-grams of some positions (word dropout: Iyyer et al., 2015), the others weighted to make up for it.
+
+    Which positions those are follows from `seed` alone.
+    """
+    if probability == 0:
+        return batch
+    kept = np.random.Generator(np.random.PCG64(seed)).random(tuple(batch.ids.shape)) >= probability
+    return replace(batch, ngram_weights=torch.from_numpy(kept).float() / (1 - probability))

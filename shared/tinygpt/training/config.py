@@ -37,6 +37,9 @@ class TrainConfig:
     warmup_steps: int = 50
     weight_decay: float = 0.1
     """On matrices only (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019)."""
+    ngram_dropout: float = 0.8
+    """Largest share of positions whose n-grams are dropped in a step, from the second pass over the rows on (word
+    dropout: Iyyer et al., 2015; `ngram_dropout` in `batches.py`)."""
     betas: tuple[float, float] = (0.9, 0.95)
     gradient_clip: float = 1.0
     """Largest norm of the whole gradient."""
@@ -62,6 +65,8 @@ class TrainConfig:
             raise ValueError(f"micro_batches must be between 1 and batch_size ({self.batch_size})")
         if self.held_out_share <= 0 or self.held_out_share >= 1:
             raise ValueError("held_out_share must be between 0 and 1")
+        if not 0 <= self.ngram_dropout < 1:
+            raise ValueError("ngram_dropout must be at least 0 and below 1")
         if self.evaluations < 1 or self.patience < 1 or self.learning_rate <= 0:
             raise ValueError("evaluations and patience must be at least 1, learning_rate above 0")
 

@@ -19,7 +19,7 @@ from tinygpt.contracts.runs import Progress, RunMetrics
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.rows import Row
 from tinygpt.model import fused, kernels
-from tinygpt.training.batches import collate, endless_batches
+from tinygpt.training.batches import batch_count, collate, drop_ngrams, endless_batches, ngram_dropout
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.distributed import ALONE, World
@@ -136,6 +136,7 @@ class _Run:
             data.keep_training_rows(folder / TRAINING_ROWS)
         self.threads = Threads()
         self.weights = list(self.state.model.parameters())
+        self.batches_of_an_epoch = batch_count(self.training.lengths, self.config.batch_size)
         self.labelled_tokens = 0
         self.stop_requested = False
         self.started_at = self.saved_at = time.monotonic()
@@ -189,7 +190,9 @@ class _Run:
         _seed(self.config.seed, state.step, self.world.rank)
         number = min(self.config.micro_batches * self.threads.number, len(examples))
         (labels,) = self.world.sum(sum(map(self._label_count, examples)))
-        parts = self.threads.map(partial(self._gradient, labels), [examples[i::number] for i in range(number)])
+        parts = self.threads.map(
+            partial(self._gradient, labels), [(part, examples[part::number]) for part in range(number)]
+        )
         nats, characters = self.world.sum(
             sum(part.nats for part in parts), sum(map(self._learned_characters, examples))
         )
@@ -206,9 +209,14 @@ class _Run:
         state.recent_losses.append(nats / characters)
         self.labelled_tokens += round(labels)
 
-    def _gradient(self, labels: float, examples: Sequence[Example]) -> "_Part":
-        """What these examples add to a step on `labels` labels."""
-        batch = collate(examples, self.config.model.context_length, masked=self.config.masked)
+    def _gradient(self, labels: float, numbered: tuple[int, Sequence[Example]]) -> "_Part":
+        """What the examples of one part add to a step on `labels` labels."""
+        part, examples = numbered
+        config, step = self.config, self.state.step
+        batch = collate(examples, config.model.context_length, masked=config.masked)
+        if config.model.ngrams:
+            dropped = ngram_dropout(step // self.batches_of_an_epoch, config.ngram_dropout)
+            batch = drop_ngrams(batch, dropped, (config.seed, step, self.world.rank, part))
         loss, _ = masked_loss(self.state.model, batch.to(self.world.device))
         return _Part(gradient_of(loss / labels, self.weights), loss.item())
 
