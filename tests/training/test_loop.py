@@ -216,14 +216,14 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
     assert "/head.weight" in differences(weights[0], weights[2])
 
 
-def test_ngrams_are_dropped_from_the_second_pass_over_the_rows_on(tmp_path: Path) -> None:
+def test_ngrams_are_dropped_from_the_third_pass_over_the_rows_on(tmp_path: Path) -> None:
     def weights(steps: int, dropout: float) -> object:
         folder = tmp_path / f"{steps}-{dropout}"
         train(replace(CONFIG, max_steps=steps, evaluations=1, ngram_dropout=dropout), ROWS, folder=folder)
         return state_of(folder / "last.pt")["state_dict"]
 
-    assert differences(weights(7, 0.0), weights(7, 0.8)) == []
-    assert "/ngram_embedding.table.weight" in differences(weights(8, 0.0), weights(8, 0.8))
+    assert differences(weights(14, 0.0), weights(14, 0.8)) == []
+    assert "/ngram_embedding.table.weight" in differences(weights(15, 0.0), weights(15, 0.8))
 
 
 # -- stopping and going on

@@ -38,7 +38,7 @@ class TrainConfig:
     weight_decay: float = 0.1
     """On matrices only (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019)."""
     ngram_dropout: float = 0.8
-    """Largest share of positions whose n-grams are dropped in a step, from the second pass over the rows on (word
+    """Largest share of positions whose n-grams are dropped in a step, from the third pass over the rows on (word
     dropout: Iyyer et al., 2015; `ngram_dropout` in `batches.py`)."""
     betas: tuple[float, float] = (0.9, 0.95)
     gradient_clip: float = 1.0
