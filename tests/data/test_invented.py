@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from tinygpt.data.recipes.invented import (
+    altered_name,
     invented_class,
     invented_file,
     invented_name,
@@ -19,7 +20,10 @@ from tinygpt.data.split import is_held_out_value
 NAMES = [invented_name(Random(seed)) for seed in range(3000)]
 
 
-@pytest.mark.parametrize("names", [NAMES, [invented_class(Random(seed)) for seed in range(500)]])
+ALTERED = [altered_name("accounts", Random(seed)) for seed in range(500)]
+
+
+@pytest.mark.parametrize("names", [NAMES, ALTERED, [invented_class(Random(seed)) for seed in range(500)]])
 def test_names_are_names_and_hide_nothing(names: list[str]) -> None:
     for name in names:
         assert name.isidentifier(), name
@@ -29,6 +33,13 @@ def test_names_are_names_and_hide_nothing(names: list[str]) -> None:
 
 def test_there_are_too_many_names_to_know_by_heart() -> None:
     assert len(set(NAMES)) > 0.9 * len(NAMES)
+
+
+def test_an_altered_name_begins_as_the_known_one_does_and_seldom_is_it() -> None:
+    assert all(name.startswith("a") for name in ALTERED)
+    assert sum(name.startswith("acc") for name in ALTERED) > 0.7 * len(ALTERED)
+    assert sum(name == "accounts" for name in ALTERED) < 0.25 * len(ALTERED)
+    assert altered_name("xs", Random(0)) == "xs"
 
 
 def test_about_a_tenth_is_kept_from_training() -> None:

@@ -22,8 +22,8 @@ TOPICS = {
 }  # fmt: skip
 
 
-def anything(_pool: Pool, _value: str) -> bool:
-    return True
+def anything(pool: Pool, rng: Random) -> str:
+    return pool.draw(rng)
 
 
 def draws(family: Family, count: int) -> list[Drawn]:

@@ -9,8 +9,9 @@ from rapidfuzz import fuzz
 
 from tinygpt.data.build import Row, build
 from tinygpt.data.recipes import all_families
+from tinygpt.data.recipes.invented import altered_name
 from tinygpt.data.recipes.rendering import draw
-from tinygpt.data.recipes.slots import POOLS
+from tinygpt.data.recipes.slots import POOLS, Pool
 from tinygpt.data.split import (
     HELD_OUT,
     SIMILAR,
@@ -18,11 +19,11 @@ from tinygpt.data.split import (
     held_out_pairs,
     held_out_phrasing,
     is_held_out_value,
-    is_training_value,
     leaks,
     normalised,
     operation_pairs,
     training_phrasings,
+    training_value,
 )
 
 FAMILIES = {family.name: family for family in all_families()}
@@ -103,12 +104,23 @@ def test_another_wording_is_no_leak() -> None:
 def test_training_never_draws_a_held_out_value() -> None:
     rng = Random(0)
     for family in FAMILIES.values():
-        drawn = draw(family, rng.choice(training_phrasings(family)), rng, is_training_value)
+        drawn = draw(family, rng.choice(training_phrasings(family)), rng, training_value)
         open_slots = [slot for slot in drawn.values if drawn.family.pool(slot).open]
         fixed = {family.fn, *(default for pool in POOLS.values() for default in pool.defaults)}
         assert not [
             slot for slot in open_slots if is_held_out_value(drawn.values[slot]) and drawn.values[slot] not in fixed
         ]
+
+
+def test_a_training_name_is_at_times_altered_and_never_from_a_held_out_one() -> None:
+    rng = Random(0)
+    held_out, known = (
+        next(name for name in POOLS["xs"].values if is_held_out_value(name) is held) for held in (True, False)
+    )
+
+    assert {training_value(Pool((held_out,), alter=altered_name), rng) for _ in range(200)} == {None}
+    drawn = [training_value(Pool((known,), alter=altered_name), rng) for _ in range(500)]
+    assert 0.1 < sum(name not in (known, None) for name in drawn) / len(drawn) < 0.4
 
 
 def test_training_prompts_never_name_a_held_out_variable(rows: list[Row]) -> None:

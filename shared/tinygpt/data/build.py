@@ -6,15 +6,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
 from tinygpt.data.recipes import Family, all_families
 from tinygpt.data.recipes.family import Phrasing
-from tinygpt.data.recipes.rendering import Drawn, NoSuchValues, draw
-from tinygpt.data.recipes.slots import Pool
+from tinygpt.data.recipes.rendering import Drawn, DrawValue, NoSuchValues, draw
 from tinygpt.data.split import (
     HELD_OUT,
     TRAIN,
@@ -23,11 +22,12 @@ from tinygpt.data.split import (
     held_out_pairs,
     held_out_phrasing,
     is_held_out_value,
-    is_training_value,
-    is_unseen_value,
+    known_value,
     normalised,
     operation_pairs,
     training_phrasings,
+    training_value,
+    unseen_value,
 )
 from tinygpt.durable import open_whole
 
@@ -40,6 +40,8 @@ HELD_OUT_ROWS = 1_200
 COMPOSED_SHARE = 0.6
 """Compositions have so much in common that training needs fewer of each than their weight says."""
 MISSES_IN_A_ROW = 60
+_DRAW_VALUE: dict[Split, DrawValue] = {TRAIN: training_value, "held_out_slots": unseen_value}
+"""The others have values that training may have, none altered."""
 
 
 class BuildFailed(Exception):
@@ -124,9 +126,9 @@ class _Builder:
 
     def _next(self, family: Family, split: Split, rng: Random, held_out: HeldOut | None) -> Row | None:
         phrasings = (held_out_phrasing(family),) if split == "held_out_phrasings" else training_phrasings(family)
-        allowed = is_unseen_value if split == "held_out_slots" else is_training_value
+        draw_value = _DRAW_VALUE.get(split, known_value)
         for _ in range(MISSES_IN_A_ROW):
-            drawn = _draw(family, phrasings, rng, allowed)
+            drawn = _draw(family, phrasings, rng, draw_value)
             if drawn is None or (split == "held_out_slots" and not _shows_unseen_value(drawn)):
                 continue
             row = {
@@ -157,11 +159,9 @@ class _Builder:
             shutil.rmtree(left) if left.is_dir() else Path(left).unlink()
 
 
-def _draw(
-    family: Family, phrasings: Sequence[Phrasing], rng: Random, allowed: Callable[[Pool, str], bool]
-) -> Drawn | None:
+def _draw(family: Family, phrasings: Sequence[Phrasing], rng: Random, draw_value: DrawValue) -> Drawn | None:
     try:
-        return draw(family, rng.choice(phrasings), rng, allowed)
+        return draw(family, rng.choice(phrasings), rng, draw_value)
     except NoSuchValues:
         return None
 

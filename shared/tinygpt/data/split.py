@@ -26,6 +26,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import combinations
+from random import Random
 from typing import Literal
 from zlib import crc32
 
@@ -43,6 +44,8 @@ BEGINNER: Split = "held_out_beginner"
 
 SIMILAR = 92.0
 ONE_VALUE_IN = 10
+ALTERED = 0.3
+"""How often the name in a training row is altered."""
 ONE_PAIR_IN = 8
 PHRASINGS_RANKED = 10
 
@@ -62,14 +65,27 @@ def is_held_out_value(value: str) -> bool:
     return value not in _DEFAULTS and len(value) > 1 and crc32(f"value:{value}".encode()) % ONE_VALUE_IN == 0
 
 
-def is_training_value(pool: Pool, value: str) -> bool:
-    """Whether training may use the value."""
-    return not (pool.open and is_held_out_value(value))
+def training_value(pool: Pool, rng: Random) -> str | None:
+    """A value for a training row; None where that drawn is held out.
+
+    Of names some are altered: a model that reads n-grams must learn that "acc" is not always "accounts".
+    """
+    value = known_value(pool, rng)
+    if value is not None and pool.alter is not None and rng.random() < ALTERED:
+        value = pool.alter(value, rng)
+    return None if value is None or (pool.open and is_held_out_value(value)) else value
 
 
-def is_unseen_value(pool: Pool, value: str) -> bool:
-    """Whether `held_out_slots` may use the value: closed pools have nothing to hold out."""
-    return not pool.open or is_held_out_value(value)
+def known_value(pool: Pool, rng: Random) -> str | None:
+    """A value that training may have; None where that drawn is held out."""
+    value = pool.draw(rng)
+    return None if pool.open and is_held_out_value(value) else value
+
+
+def unseen_value(pool: Pool, rng: Random) -> str | None:
+    """A value for `held_out_slots`; None where training may have that drawn. Closed pools have nothing to hold out."""
+    value = pool.draw(rng)
+    return None if pool.open and not is_held_out_value(value) else value
 
 
 def held_out_phrasing(family: Family) -> Phrasing:

@@ -6,6 +6,7 @@ import builtins
 import keyword
 from collections.abc import Callable
 from random import Random
+from string import ascii_lowercase
 
 _ONSETS = (
     *"bcdfghjklmnpqrstvwyz", "",
@@ -53,9 +54,34 @@ def invented_name(rng: Random) -> str:
     """A variable's name: "brelko", "tumi_2", "tax_total", "userGoal"."""
     while True:
         name = _name(rng)
-        taken = name in _IN_USE or keyword.iskeyword(name) or hasattr(builtins, name)
-        if not taken and 2 < len(name) < 12:
+        if _is_usable(name):
             return name
+
+
+def altered_name(name: str, rng: Random) -> str:
+    """A name with the beginning of a known one, which then foretells nothing of its end: "accounrt", "repl", "stufff".
+
+    It is `name` itself where that is too short, or what came of it can't be used.
+    """
+    if len(name) < 3:
+        return name
+    at = rng.randrange(2, len(name) + 1)
+    kept, letter, rest = name[: at - 1], name[at - 1], name[at:]
+    altered = rng.choice(
+        (
+            kept + letter,
+            kept + rest,
+            kept + letter + letter + rest,
+            kept + rng.choice(ascii_lowercase) + rest,
+            kept + letter + _syllables(rng),
+        )
+    )
+    return altered if _is_usable(altered) else name
+
+
+def _is_usable(name: str) -> bool:
+    taken = name in _IN_USE or keyword.iskeyword(name) or hasattr(builtins, name)
+    return not taken and name.isidentifier() and 2 < len(name) < 12
 
 
 def invented_class(rng: Random) -> str:

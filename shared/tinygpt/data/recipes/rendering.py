@@ -57,11 +57,15 @@ def expand(text: str, rng: Random) -> str:
     return " ".join(text.split()).replace(" ,", ",")
 
 
-def draw(family: Family, phrasing: Phrasing, rng: Random, allowed: Callable[[Pool, str], bool]) -> Drawn:
-    """One row of the family in this phrasing, with slot values for which `allowed(pool, value)` holds.
+DrawValue = Callable[[Pool, Random], str | None]
+"""Draws a slot's value from its pool; None is drawn anew."""
+
+
+def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue) -> Drawn:
+    """One row of the family in this phrasing, with slot values of `draw_value`.
 
     Raises:
-        NoSuchValues: no values were found that are allowed and meet the family's `where`.
+        NoSuchValues: no values were drawn that meet the family's `where`.
     """
     text = expand(phrasing.text, rng)
     as_function = family.is_function or (bool(family.fn) and phrasing.request and rng.random() < AS_FUNCTION)
@@ -69,7 +73,7 @@ def draw(family: Family, phrasing: Phrasing, rng: Random, allowed: Callable[[Poo
         family = family.as_function()
     unnamed = as_function and rng.random() < UNNAMED and _only_mentioned(family, text)
     text = _framed(text, phrasing, as_function, rng)
-    values = _values(family, text, unnamed, rng, allowed)
+    values = _values(family, text, unnamed, rng, draw_value)
     text, shown = _mentioned(family, text, values, unnamed, rng)
     prompt = fill(_slips(text, rng), {**values, **shown})
     in_code = {slot: values[slot] for slot in sorted(family.code_slots)}
@@ -103,9 +107,7 @@ def _place(slot: str) -> int:
     return int(slot[-1]) - 1 if slot[-1].isdigit() else 0
 
 
-def _values(
-    family: Family, text: str, unnamed: bool, rng: Random, allowed: Callable[[Pool, str], bool]
-) -> dict[str, str]:
+def _values(family: Family, text: str, unnamed: bool, rng: Random, draw_value: DrawValue) -> dict[str, str]:
     slots = sorted(set(slots_in(text)) | set(MENTION.findall(text)))
     fixed: dict[str, str] = {}
     if "fn" in family.code_slots and "fn" not in slots:
@@ -117,16 +119,16 @@ def _values(
         values = dict(fixed)
         for slot in slots:
             if slot not in values:
-                values[slot] = _value(family.pool(slot), rng, allowed)
+                values[slot] = _value(family.pool(slot), rng, draw_value)
         distinct = len(set(values.values())) == len(values)
         if distinct and (not family.where or eval(fill(family.where, values))):
             return values
     raise NoSuchValues(family.name)
 
 
-def _value(pool: Pool, rng: Random, allowed: Callable[[Pool, str], bool]) -> str:
+def _value(pool: Pool, rng: Random, draw_value: DrawValue) -> str:
     for _ in range(200):
-        if allowed(pool, value := pool.draw(rng)):
+        if (value := draw_value(pool, rng)) is not None:
             return value
     raise NoSuchValues(", ".join(pool.values[:3]))
 

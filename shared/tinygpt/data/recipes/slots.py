@@ -1,7 +1,8 @@
 """The slot vocabulary: what may stand where a template says `$xs`, and how a prompt speaks of it.
 
 A slot's name, less a trailing digit, is the name of its pool: `$xs` and `$xs2` are two different list names.
-A third of all names is made up on the spot, so that a model must copy them from the prompt.
+A third of all names is made up on the spot, and many are altered for training, so that a model must copy them from
+the prompt.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from tinygpt.data.recipes.invented import invented_class, invented_file, invented_name, invented_number, invented_phrase
+from tinygpt.data.recipes.invented import (
+    altered_name,
+    invented_class,
+    invented_file,
+    invented_name,
+    invented_number,
+    invented_phrase,
+)
 
 INVENTED = 0.35
 """How often a pool that invents values does."""
@@ -24,7 +32,8 @@ class Pool:
     `mentions` are ways to bring a value up in a prompt, `{}` being the value. `spoken` are other words for
     one value ("three" for "3"). A `variable` becomes a parameter when an expression is asked for as a function;
     there, `unnamed` may stand in the prompt ("a list"), and `defaults` are then the parameters' names.
-    Only values of an `open` pool are ever held out of training. `invent` makes up a value that is in no list.
+    Only values of an `open` pool are ever held out of training. `invent` makes up a value that is in no list; `alter`
+    makes another of a listed one, for training.
     """
 
     values: tuple[str, ...]
@@ -35,6 +44,7 @@ class Pool:
     defaults: tuple[str, ...] = ()
     open: bool = True
     invent: Callable[[Random], str] | None = None
+    alter: Callable[[str, Random], str] | None = None
 
     def draw(self, rng: Random) -> str:
         """A value, listed or invented."""
@@ -252,6 +262,7 @@ def _variable(
         unnamed=unnamed,
         defaults=defaults,
         invent=invented_name,
+        alter=altered_name,
     )
 
 
@@ -361,12 +372,14 @@ POOLS: dict[str, Pool] = {
         ),
         open=False,
     ),
-    "w": Pool(_WORDS, mentions=_QUOTED, invent=invented_name),
+    "w": Pool(_WORDS, mentions=_QUOTED, invent=invented_name, alter=altered_name),
     "sep": Pool(tuple(_SEPARATORS), mentions=("'{}'", '"{}"', "{}"), spoken=_SEPARATORS, open=False),
-    "key": Pool(_KEYS, mentions=_QUOTED, invent=invented_name),
-    "fn": Pool(_with_affixes(_FUNCTIONS, ("{}", "my_{}", "{}_2", "try_{}", "new_{}")), invent=invented_name),
-    "cls": Pool(_CLASSES, invent=invented_class),
-    "attr": Pool(_ATTRIBUTES, invent=invented_name),
+    "key": Pool(_KEYS, mentions=_QUOTED, invent=invented_name, alter=altered_name),
+    "fn": Pool(
+        _with_affixes(_FUNCTIONS, ("{}", "my_{}", "{}_2", "try_{}", "new_{}")), invent=invented_name, alter=altered_name
+    ),
+    "cls": Pool(_CLASSES, invent=invented_class, alter=altered_name),
+    "attr": Pool(_ATTRIBUTES, invent=invented_name, alter=altered_name),
     "msg": Pool(_PHRASES, mentions=("'{}'", '"{}"', "'{}'", '"{}"', "{}"), invent=invented_phrase),
     "txt": Pool(
         tuple(f"{stem}.txt" for stem in _STEMS),
