@@ -1,10 +1,14 @@
 """The kernels are compiled before the first step, and the run is asked in between whether it should go on."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tinygpt.compiled.jit import can_compile
 from tinygpt.data.rows import Row
 from tinygpt.model import kernels
 from tinygpt.model.config import SIZES
@@ -14,7 +18,7 @@ from tinygpt.training.loop import train
 KERNELS = ("norm_convolution", "norm_convolution_backward", "heads", "heads_backward", "sum_by_row", "adagrad_rows")
 
 
-@pytest.mark.skipif(not kernels.COMPILED, reason="needs numba")
+@pytest.mark.skipif(not can_compile(), reason="needs numba")
 def test_a_run_uses_the_kernels_in_the_types_that_they_were_compiled_for(tmp_path: Path) -> None:
     kernels.warm(lambda: None)
     before = {name: list(getattr(kernels, name).signatures) for name in KERNELS}
@@ -30,3 +34,24 @@ def test_it_polls_after_every_kernel() -> None:
     polls: list[None] = []
     kernels.warm(lambda: polls.append(None))
     assert len(polls) == len(KERNELS)
+
+
+@pytest.mark.skipif(not can_compile(), reason="needs numba")
+def test_their_machine_code_is_kept_for_the_next_start(tmp_path: Path) -> None:
+    code = f"""
+from tinygpt.model import kernels
+kernels.warm(lambda: None)
+print([sum(getattr(kernels, name).stats.cache_hits.values()) for name in {KERNELS}])
+"""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=110,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert found == [f"{[0] * len(KERNELS)}\n", f"{[1] * len(KERNELS)}\n"]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygpt.compiled.jit import jit, kernel
 from tinygpt.data.tokenizer import CONTROL_TOKENS, EOS, Tokenizer
-from tinygpt.inference.jit import jit, kernel
 
 _END, _OTHER, _BACKSLASH, _HASH, _NEWLINE, _APOSTROPHE, _QUOTE = range(7)
 _OPENING, _CLOSING = 8, 12

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygpt.compiled.jit import kernel
+from tinygpt.compiled.lanes import WIDE
 from tinygpt.data.tokenizer import EOS, Tokenizer
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.decoder import Ended, Top, Written
 from tinygpt.inference.decoder import Weights as WeightFormat
-from tinygpt.inference.jit import kernel
 from tinygpt.inference.kernels import Rows, Sequences, compute_logits, forward
-from tinygpt.inference.lanes import WIDE
 from tinygpt.inference.packed_weights import Weights, pack
 from tinygpt.inference.sampling import SAMPLING, SamplingParameters, generated_tokens, next_token, top_logprobs
 from tinygpt.model.transformer import TinyGPT

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Literal, Protocol
 
 import structlog
 
+from tinygpt.compiled.jit import OBSTACLE
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.transformer import TinyGPT
@@ -103,9 +103,9 @@ def make_decoder(
 ) -> Decoder:
     """A decoder of `model` with so many slots.
 
-    `auto` is the compiled one where it can be had: for a transformer on the CPU, with numba; else PyTorch's, of which
-    a line in the log tells. `weights` and `threads` are the compiled one's: PyTorch has its own, and a warning in the
-    log says so where other weights were asked for.
+    `auto` is the compiled one where it can be had: for a transformer on the CPU, where numba compiles; else PyTorch's,
+    of which a line in the log tells. `weights` and `threads` are the compiled one's: PyTorch has its own, and a warning
+    in the log says so where other weights were asked for.
 
     Raises `ValueError` where `compiled` is asked for and can't be had.
     """
@@ -138,6 +138,4 @@ def _why_not_compiled(model: TinyGPT) -> str | None:
         return f"it decodes transformers, and this is of the architecture {model.config.architecture}"
     if model.device.type != "cpu":
         return f"it computes on the CPU, and this model is on {model.device}"
-    if find_spec("numba") is None:
-        return "numba is not installed"
-    return None
+    return OBSTACLE

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tinygpt.compiled.jit import kernel
 from tinygpt.contracts.errors import ContextLengthExceeded, InvalidRequest
 from tinygpt.contracts.explain import (
     MAX_WEIGHTS,
@@ -20,7 +21,6 @@ from tinygpt.contracts.explain import (
 from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import EOS, Tokenizer
 from tinygpt.inference.balance import balanced_tokens, token_texts
-from tinygpt.inference.jit import kernel
 from tinygpt.inference.sampling import (
     SMALLEST_TEMPERATURE,
     Floats,

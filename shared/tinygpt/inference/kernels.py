@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygpt.inference.jit import inlined, kernel_of_parts, part
-from tinygpt.inference.lanes import (
+from tinygpt.compiled.jit import inlined, kernel_of_parts, part
+from tinygpt.compiled.lanes import (
     LANES,
     WIDE,
     absolute,

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tinygpt.inference.lanes import LANES, WIDE
+from tinygpt.compiled.lanes import LANES, WIDE
 from tinygpt.model.transformer import TinyGPT
 
 Floats = NDArray[np.float32]

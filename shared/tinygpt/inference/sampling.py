@@ -1,7 +1,7 @@
 """From logits to the next token: small pure functions on one sequence's logits, float32 of shape (vocab,).
 
 Every decoder samples with these, so that the same logits, parameters and seed give the same token everywhere. They are
-compiled (`jit.py`) but plain Python too: call them with NumPy arrays and look at what each does.
+compiled (`compiled/jit.py`) but plain Python too: call them with NumPy arrays and look at what each does.
 """
 
 import math
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygpt.compiled.jit import jit, kernel
 from tinygpt.data.tokenizer import CODE, PAD, PROMPT, UNK
-from tinygpt.inference.jit import jit, kernel
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tinygpt.compiled.jit import can_compile
 from tinygpt.model import kernels
 
 
 def can_fuse(x: Tensor) -> bool:
     """Whether the functions of this module take `x`."""
-    return kernels.COMPILED and x.dtype == torch.bfloat16 and x.device.type == "cpu"
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and can_compile()
 
 
 def _bits(tensor: Tensor) -> NDArray[np.uint16]:
@@ -86,8 +87,9 @@ class _Heads(torch.autograd.Function):
         projected, taps, scale, cosine, sine = ctx.saved_tensors
         d_projected = torch.empty_like(projected)
         d_taps, d_scale = np.zeros(taps.shape, np.float32), np.zeros(scale.numel(), np.float32)
+        dq, dk, dv = (_bits(gradient) for gradient in gradients)
         kernels.heads_backward(
-            *(_bits(gradient) for gradient in gradients),
+            dq, dk, dv,
             _bits(projected), _fp32(taps), _fp32(cosine), _fp32(sine), _fp32(scale).reshape(-1),
             _bits(d_projected), d_taps, d_scale,
         )  # fmt: skip

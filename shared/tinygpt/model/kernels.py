@@ -6,53 +6,28 @@ as in a fused kernel for a GPU (FlashAttention's idea: Dao et al., 2022). Backwa
 compute, instead of having kept it. `fused.py` makes them differentiable, and says what each computes.
 
 A bf16 number is the upper half of the fp32 number of the same value: arrays hold it as uint16, sums are in fp32.
-Kernels run on one thread, without Python's lock, and compile on first use, in a fraction of a second each.
+Kernels run on one thread, without Python's lock, and compile on first use, in a fraction of a second each. Where
+nothing can be compiled they are not to be called: it would take minutes.
 Shapes: B batch, T time, C width, H heads, D = C / H, K taps.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-try:
-    import numba
-except ImportError:  # no build of it for this Python or processor
-    numba = None
+from tinygpt.compiled.jit import fastmath_kernel, inlined
 
-COMPILED = numba is not None
-"""Without numba nothing here is to be called: it would take minutes."""
-_AS_C: dict[str, Any] = {"fastmath": True, "boundscheck": False, "error_model": "numpy"}
-"""Sums in any order, no look at indices, no exception for 1 / 0: else a loop is not vectorised."""
 _EPSILON = np.float32(1e-5)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return _jit(function, nogil=True, cache=True)
-
-
-def _inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    return _jit(function, inline="always")
-
-
-def _jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    if numba is None:
-        return function
-    try:
-        compiled: Callable[..., Any] = numba.njit(**options, **_AS_C)(function)
-    except RuntimeError:  # no folder to keep the machine code in
-        compiled = numba.njit(**options | {"cache": False}, **_AS_C)(function)
-    return compiled
-
-
-@_inlined
+@inlined
 def _widened(number):  # type: ignore[no-untyped-def]
     """bf16 to fp32."""
     return np.uint32(np.uint32(number) << 16).view(np.float32)
 
 
-@_inlined
+@inlined
 def _rounded(number):  # type: ignore[no-untyped-def]
     """fp32 to the nearest bf16, the even one of two."""
     bits = np.uint32(np.float32(number).view(np.uint32))
@@ -62,7 +37,7 @@ def _rounded(number):  # type: ignore[no-untyped-def]
 # -- layer norm, and a short convolution after it
 
 
-@_inlined
+@inlined
 def _normalise(row, normalised):  # type: ignore[no-untyped-def]
     """fp32 `normalised` = `row` with mean 0 and variance 1. Returns the factor that it took. `row` may be the same."""
     share = np.float32(1) / np.float32(len(row))
@@ -78,7 +53,7 @@ def _normalise(row, normalised):  # type: ignore[no-untyped-def]
     return factor
 
 
-@_inlined
+@inlined
 def _normalise_backward(gradient, normalised, factor):  # type: ignore[no-untyped-def]
     """`gradient`, by the normalised row, becomes that by the row."""
     share = np.float32(1) / np.float32(len(gradient))
@@ -91,7 +66,7 @@ def _normalise_backward(gradient, normalised, factor):  # type: ignore[no-untype
         gradient[c] = factor * (gradient[c] - mean - normalised[c] * along)
 
 
-@_compiled
+@fastmath_kernel
 def norm_convolution(x, gain, offset, taps, y):  # type: ignore[no-untyped-def]
     """bf16 x (B, T, C), fp32 gain and offset (C,) and taps (K, C), to bf16 y (B, T, C)."""
     batch, time, width = x.shape
@@ -115,7 +90,7 @@ def norm_convolution(x, gain, offset, taps, y):  # type: ignore[no-untyped-def]
                 y[b, t, c] = _rounded(total[c])
 
 
-@_compiled
+@fastmath_kernel
 def norm_convolution_backward(dy, x, gain, offset, taps, dx, d_gain, d_offset, d_taps):  # type: ignore[no-untyped-def]
     """The gradients of `norm_convolution`: bf16 dx is written, the fp32 ones are added to."""
     batch, time, width = x.shape
@@ -149,7 +124,7 @@ def norm_convolution_backward(dy, x, gain, offset, taps, dx, d_gain, d_offset, d
 # -- attention
 
 
-@_inlined
+@inlined
 def _convolve_row(projected, taps, b, t, row):  # type: ignore[no-untyped-def]
     for c in range(len(row)):
         row[c] = _widened(projected[b, t, c])
@@ -158,7 +133,7 @@ def _convolve_row(projected, taps, b, t, row):  # type: ignore[no-untyped-def]
             row[c] += taps[i, c] * _widened(projected[b, t - 1 - i, c])
 
 
-@_inlined
+@inlined
 def _turn(row, cosine, sine, turned):  # type: ignore[no-untyped-def]
     """`rotate` of one row (D,)."""
     half = len(row) // 2
@@ -168,7 +143,7 @@ def _turn(row, cosine, sine, turned):  # type: ignore[no-untyped-def]
         turned[half + i] = row[half + i] * cosine[half + i] + row[i] * sine[half + i]
 
 
-@_inlined
+@inlined
 def _turn_back(row, cosine, sine, turned):  # type: ignore[no-untyped-def]
     """The gradient by what was turned, of that by what came of it."""
     half = len(row) // 2
@@ -178,7 +153,7 @@ def _turn_back(row, cosine, sine, turned):  # type: ignore[no-untyped-def]
         turned[half + i] = row[half + i] * cosine[half + i] + row[i] * sine[i]
 
 
-@_compiled
+@fastmath_kernel
 def heads(projected, taps, cosine, sine, scale, q, k, v):  # type: ignore[no-untyped-def]
     """bf16 projected (B, T, 3 C), fp32 taps (K, 3 C), cosine and sine (T, D) and scale (H,), to bf16 q, k, v
     (B, H, T, D)."""
@@ -203,7 +178,7 @@ def heads(projected, taps, cosine, sine, scale, q, k, v):  # type: ignore[no-unt
                     v[b, h, t, i] = _rounded(head[i])
 
 
-@_compiled
+@fastmath_kernel
 def heads_backward(dq, dk, dv, projected, taps, cosine, sine, scale, d_projected, d_taps, d_scale):  # type: ignore[no-untyped-def]
     """The gradients of `heads`: bf16 d_projected is written, the fp32 ones are added to."""
     batch, number, time, width = dq.shape
@@ -251,7 +226,7 @@ def heads_backward(dq, dk, dv, projected, taps, cosine, sine, scale, d_projected
 # -- a table of which a step uses few rows
 
 
-@_compiled
+@fastmath_kernel
 def sum_by_row(rows, values, place, unique, sums):  # type: ignore[no-untyped-def]
     """Add up the fp32 `values` (N, C) of equal `rows` (N,). Returns how many different rows there are; `unique` and
     `sums` are then filled so far. `place` (rows of the table,) is for the kernel's own use: -1 before and after."""
@@ -272,7 +247,7 @@ def sum_by_row(rows, values, place, unique, sums):  # type: ignore[no-untyped-de
     return count
 
 
-@_compiled
+@fastmath_kernel
 def adagrad_rows(rows, gradient, squares, table, learning_rate):  # type: ignore[no-untyped-def]
     """A step of row-wise Adagrad on different `rows` (N,) with fp32 `gradient` (N, C)."""
     width = table.shape[1]

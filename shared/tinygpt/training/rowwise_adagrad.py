@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tinygpt.compiled.jit import can_compile
 from tinygpt.model import kernels
 
 
@@ -29,7 +30,7 @@ class RowwiseAdagrad(torch.optim.Optimizer):
                 state = self.state[table]
                 if not state:
                     state["sum"] = torch.zeros(table.size(0), device=table.device)
-                if table.device.type == "cpu" and kernels.COMPILED:
+                if table.device.type == "cpu" and can_compile():
                     _kernel_step(table, state["sum"], group["lr"])
                 else:
                     _step(table, state["sum"], group["lr"])

@@ -1,0 +1,90 @@
+"""Functions that numba compiles for this machine's processor.
+
+`@kernel`, `@kernel_of_parts` and `@fastmath_kernel` mark what Python calls: its machine code is kept on disk
+(`cache.py`). `@jit`, `@part` and `@inlined` mark what kernels are made of. Where numba can't be had all leave the
+function as it is: slow, the same result.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ParamSpec, TypeVar
+
+import structlog
+
+P = ParamSpec("P")
+R = TypeVar("R")
+log = structlog.get_logger()
+OBSTACLE: str | None = None
+"""Why nothing can be compiled here, if so."""
+_FOR_KERNELS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""What Python can't call takes half as long to compile."""
+
+try:
+    import numba.extending
+
+    from tinygpt.compiled.cache import cache_of
+
+    numba.njit("float32(float32)")(lambda x: x + x)
+    if numba.config.DISABLE_JIT:
+        OBSTACLE = "NUMBA_DISABLE_JIT is set"
+except Exception as error:  # noqa: BLE001 - no build of it for this Python, a broken one, a processor that LLVM doesn't know
+    OBSTACLE = f"numba can't be used: {error!r}"
+
+
+@cache
+def can_compile() -> bool:
+    """Whether kernels are compiled. If not, a line in the log says once why."""
+    if OBSTACLE:
+        log.warning("kernels are not compiled", reason=OBSTACLE)
+    return not OBSTACLE
+
+
+def jit(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` for the kernels that call it, and leave it to Python as it is."""
+    if not OBSTACLE:
+        numba.extending.register_jitable(nogil=True, error_model="numpy", **_FOR_KERNELS)(function)
+    return function
+
+
+def part(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function`, which makes no arrays, for the kernels that call it. It counts no references to arrays, which
+    costs more than the arithmetic between."""
+    return _compiled(function, _nrt=False, **_FOR_KERNELS)
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` as lines of whatever calls it, with the caller's options: for what is called once and passes
+    much on."""
+    return _compiled(function, inline="always")
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function`, once for every combination of argument types; it runs without the interpreter's lock."""
+    return _kept(function)
+
+
+def kernel_of_parts(function: Callable[P, R]) -> Callable[P, R]:
+    """A kernel that makes no arrays, as its parts."""
+    return _kept(function, _nrt=False)
+
+
+def fastmath_kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """A kernel whose sums may be taken in any order, which differs by rounding alone: else a loop that adds up is not
+    vectorised."""
+    return _kept(function, fastmath=True)
+
+
+def _kept(function: Callable[P, R], **options: Any) -> Callable[P, R]:
+    """`function` compiled, its machine code read from disk or written there."""
+    compiled: Any = _compiled(function, no_cfunc_wrapper=True, **options)
+    if not OBSTACLE:
+        compiled._cache = cache_of(function)
+    kept: Callable[P, R] = compiled
+    return kept
+
+
+def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
+    if OBSTACLE:
+        return function
+    compiled: Callable[P, R] = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    return compiled
