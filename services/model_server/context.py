@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -50,22 +50,24 @@ class ModelServer:
         finally:
             self._explainers -= 1
 
-    async def answer(self, held: Held, request: GenerateRequest) -> GenerateResponse:
-        """Raises `InvalidRequest`, `QueueFull`. A cancelled task frees its slots."""
-        answer = await held.generator.answer(request)
-        self.metrics.answered(answer)
-        return answer
+    async def answer(self, held: Held, requests: Sequence[GenerateRequest]) -> list[GenerateResponse]:
+        """The requests are taken all or none. Raises `InvalidRequest`, `QueueFull`. A cancelled task frees its
+        slots."""
+        answers = await held.generator.answer_all(requests)
+        for answer in answers:
+            self.metrics.answered(answer)
+        return answers
 
     async def stream(
-        self, held: Held, request: GenerateRequest
-    ) -> AsyncGenerator[GenerateDelta | GenerateResponse, None]:
-        """The pieces as they come, then the answer. Raises what `answer` does before the first; `aclose` frees the
-        slots."""
-        async with contextlib.aclosing(held.generator.stream(request)) as pieces:
-            async for piece in pieces:
+        self, held: Held, requests: Sequence[GenerateRequest]
+    ) -> AsyncGenerator[tuple[int, GenerateDelta | GenerateResponse], None]:
+        """The pieces as they come, each with the number of its request, and each request's answer when it has ended.
+        Raises what `answer` does before the first; `aclose` frees the slots."""
+        async with contextlib.aclosing(held.generator.stream_all(requests)) as pieces:
+            async for number, piece in pieces:
                 if isinstance(piece, GenerateResponse):
                     self.metrics.answered(piece)
-                yield piece
+                yield number, piece
 
     def liveness(self) -> Liveness:
         """Whether the event loop turns, and the threads that load a model and decode are there."""

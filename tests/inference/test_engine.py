@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import wait_until
 from tests.inference.decoders import TOKENIZER, decoder, random_model
-from tinygpt.contracts.errors import DecoderUnusable, Draining, QueueFull, TinyGPTError
+from tinygpt.contracts.errors import DecoderUnusable, Draining, InvalidRequest, QueueFull, TinyGPTError
 from tinygpt.data.tokenizer import CODE, PROMPT
 from tinygpt.inference.decoder import Decoder, Written, decode
 from tinygpt.inference.engine import Engine, OnEnd
@@ -148,6 +148,8 @@ def test_running_and_waiting_are_counted_and_the_queue_is_bounded() -> None:
         last = one.submit([request(5)], news.put)
         with pytest.raises(QueueFull):
             one.submit([request(6)], news.put)
+        with pytest.raises(InvalidRequest, match="5 at most"):
+            one.submit([request(seed) for seed in range(6)], news.put)
         gated.gate.set()
 
         assert set(ends_of(news, 5)) == {*first, *last}

@@ -15,7 +15,7 @@ import torch
 
 from tests.conftest import wait_until
 from tests.scripted_model import scripted_model
-from tinygpt.contracts.errors import Draining, InvalidRequest
+from tinygpt.contracts.errors import Draining, InvalidRequest, TinyGPTError
 from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, GenerateResponse
 from tinygpt.data.byte_pair import BytePairTokenizer
 from tinygpt.data.rows import Row
@@ -25,6 +25,7 @@ from tinygpt.inference.decoder import Backend, Written
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.postprocess import loops
 from tinygpt.inference.retrieval import RetrievalIndex
+from tinygpt.inference.sequence import Decoded
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
 
@@ -334,6 +335,50 @@ def test_the_pieces_of_several_choices_are_told_apart() -> None:
     assert answer.choices is not None
     for index, choice in enumerate(answer.choices):
         assert "".join(delta.text for delta in deltas if delta.index == index) == choice.raw
+
+
+async def all_parts_of(
+    generator: CodeGenerator, requests: Sequence[GenerateRequest]
+) -> list[tuple[list[GenerateDelta], GenerateResponse]]:
+    """`parts_of` each, of one stream for all."""
+    deltas: list[list[GenerateDelta]] = [[] for _ in requests]
+    answers: dict[int, GenerateResponse] = {}
+    async for number, part in generator.stream_all(requests):
+        assert number not in answers, "its answer is the last that comes of a request"
+        if isinstance(part, GenerateDelta):
+            deltas[number].append(part)
+        else:
+            answers[number] = part
+    return [(deltas[number], answers[number]) for number in range(len(requests))]
+
+
+def test_several_requests_at_once_get_each_what_it_would_get_alone() -> None:
+    untrained = untrained_generator(slots=2)
+    requests = [
+        GenerateRequest(prompt="x" * n, temperature=1.0, seed=n, n=n, max_new_tokens=30 - 9 * n, fallback="never")
+        for n in (2, 1, 3)
+    ]
+    alone = [without_times(untrained.generate(request)) for request in requests]
+
+    assert [without_times(answer) for answer in asyncio.run(untrained.answer_all(requests))] == alone
+    streamed = asyncio.run(all_parts_of(untrained, requests))
+    assert [without_times(answer) for _, answer in streamed] == alone
+    for deltas, answer in streamed:
+        for index, choice in enumerate(answer.choices or [answer]):
+            assert "".join(delta.text for delta in deltas if delta.index == index) == choice.raw
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("refused", ["x" * 63, "x"], ids=["too long", "one too many"])
+def test_several_requests_are_taken_all_or_none(stream: bool, refused: str) -> None:
+    ended: list[Decoded | TinyGPTError] = []
+    untrained = untrained_generator(slots=1, max_waiting=2, on_end=ended.append)
+    requests = [GenerateRequest(prompt="x", n=3), GenerateRequest(prompt=refused)]
+
+    with pytest.raises(InvalidRequest):
+        asyncio.run(all_parts_of(untrained, requests) if stream else untrained.answer_all(requests))
+    untrained.generate(GenerateRequest(prompt="x"))
+    assert len(ended) == 1
 
 
 def test_a_piece_is_never_half_a_character() -> None:

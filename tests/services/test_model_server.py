@@ -373,6 +373,29 @@ def test_one_request_too_many_is_429_and_one_that_leaves_makes_room(
     assert served.post("/generate", json={"prompt": "p"}).status_code == 200
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("prompts", "code"), [(["p", "p", "p"], "invalid_request"), (["p", "x" * 10_000], "context_length_exceeded")]
+)
+def test_of_several_prompts_none_is_taken_where_one_can_not_be(
+    served: httpx.Client, prompts: list[str], code: str, stream: bool
+) -> None:
+    refused = served.post("/v1/completions", json={"prompt": prompts, "stream": stream})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, code)
+    assert served.post("/generate", json={"prompt": "p"}).status_code == 200
+    assert count(served, 'tinygpt_request_success_total{finished_reason="cancelled"}') == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_several_prompts_none_waits_where_not_all_may(served: httpx.Client, gate: Gate, stream: bool) -> None:
+    gate.shut()
+    with sent(served, {"prompt": "p"}):
+        wait_until(lambda: health(served).running == 1, "one is in a slot")
+        refused = served.post("/v1/completions", json={"prompt": ["p", "p"], "stream": stream})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
+        assert health(served).waiting == 0
+
+
 @pytest.mark.parametrize("deadline", ["0", "-1", "soon", "nan"])
 def test_a_deadline_that_is_none_is_422(served: httpx.Client, deadline: str) -> None:
     answer = served.post("/generate", json={"prompt": "p"}, headers={"X-Deadline-Seconds": deadline})

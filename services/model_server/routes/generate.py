@@ -22,14 +22,14 @@ async def generate(body: GenerateRequest, request: Request, server: ServerDep, s
         return EventStream(_events(server, body, answer_id), seconds=seconds)
     async with while_connected(request.receive, seconds):
         with server.models.in_use() as held:
-            answer = await server.answer(held, body)
+            (answer,) = await server.answer(held, [body])
     answer.id = answer_id
     return json_response(answer)
 
 
 async def _events(server: ModelServer, body: GenerateRequest, answer_id: str) -> AsyncGenerator[bytes, None]:
     with server.models.in_use() as held:
-        async with contextlib.aclosing(server.stream(held, body)) as pieces:
-            async for piece in pieces:
+        async with contextlib.aclosing(server.stream(held, [body])) as pieces:
+            async for _, piece in pieces:
                 piece.id = answer_id
                 yield sse_event(piece.model_dump_json(), "answer" if isinstance(piece, GenerateResponse) else "delta")

@@ -1,6 +1,5 @@
 """OpenAI's API: `/v1/models`, `/v1/completions`, `/v1/chat/completions`."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from itertools import chain
@@ -9,11 +8,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from services.model_server.context import ModelServer, Seconds, ServerDep
-from services.model_server.model_holder import Held
 from services.model_server.openai import AnswerFormat, ChatFormat, CompletionFormat, total_usage
-from services.model_server.side_by_side import side_by_side
 from tinygpt.contracts.errors import ModelNotFound
-from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, Usage
+from tinygpt.contracts.generation import GenerateDelta, Usage
 from tinygpt.contracts.models import LoadedModel
 from tinygpt.contracts.openai import (
     ALIAS,
@@ -77,13 +74,8 @@ async def _answer(
     server: ModelServer, body: CompletionRequest | ChatCompletionRequest, format_: type[AnswerFormat]
 ) -> BaseModel:
     with server.models.in_use() as held:
-        requests = _requests(held, body)
-        asking = [asyncio.ensure_future(server.answer(held, one)) for one in requests]
-        try:
-            answers = await asyncio.gather(*asking)
-        finally:
-            for one in asking:
-                one.cancel()
+        _require_named(held.info, body.model)
+        answers = await server.answer(held, body.as_generate_requests())
     choices = list(chain.from_iterable(answer.choices or [answer] for answer in answers))
     return format_(held.info, held.generator.tokenizer).whole(
         choices, total_usage([answer.usage for answer in answers])
@@ -95,12 +87,12 @@ async def _events(
 ) -> AsyncGenerator[bytes, None]:
     """The chunks of every choice of every prompt: choice i of prompt p has the index `p * n + i`."""
     with server.models.in_use() as held:
-        requests = _requests(held, body)
+        _require_named(held.info, body.model)
+        requests = body.as_generate_requests()
         form = format_(held.info, held.generator.tokenizer)
         begun: set[int] = set()
         usages: list[Usage] = []
-        streams = [server.stream(held, one) for one in requests]
-        async with contextlib.aclosing(side_by_side(streams)) as pieces:
+        async with contextlib.aclosing(server.stream(held, requests)) as pieces:
             async for prompt, piece in pieces:
                 start = prompt * requests[0].n
                 if isinstance(piece, GenerateDelta):
@@ -118,14 +110,6 @@ async def _events(
         if body.stream_options is not None and body.stream_options.include_usage:
             yield _chunk(form.usage(total_usage(usages)))
         yield _DONE
-
-
-def _requests(held: Held, body: CompletionRequest | ChatCompletionRequest) -> list[GenerateRequest]:
-    """One for each prompt. Raises `ModelNotFound`, and `QueueFull` or `InvalidRequest` before any has begun."""
-    _require_named(held.info, body.model)
-    requests = body.as_generate_requests()
-    held.generator.engine.require_places(sum(request.n for request in requests))
-    return requests
 
 
 def _chunk(chunk: BaseModel) -> bytes:

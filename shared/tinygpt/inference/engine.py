@@ -78,21 +78,15 @@ class Engine:
         """Requests taken that have no slot yet."""
         return max(0, len(self._recipients) - self.running)
 
-    def require_places(self, count: int) -> None:
-        """Raises `QueueFull` where so many requests find no place now, `InvalidRequest` where they never would."""
-        if count > self._most:
-            raise InvalidRequest(f"These are {count} answers, and {self._most} at most find a place: ask for fewer.")
-        if len(self._recipients) + count > self._most:
-            raise QueueFull("As many requests wait as may: try again shortly.")
-
     def submit(
         self, requests: Sequence[DecodeRequest], deliver: Deliver, loop: asyncio.AbstractEventLoop | None = None
     ) -> list[int]:
         """Take all the requests or none; returns their ids. `deliver` gets each one's events, the last of them with
         `decoded` or `error`: in `loop` where given, else in the engine's thread, where it must not linger.
 
-        Raises what `require_places` does, `Draining` after `close`, `DecoderUnusable` where the
-        decoder is of no more use, `ValueError` for a prompt that is empty or leaves no room for a token.
+        Raises `QueueFull` where not all find a place now, `InvalidRequest` where they never would, `Draining` after
+        `close`, `DecoderUnusable` where the decoder is of no more use, `ValueError` for a prompt that is empty or
+        leaves no room for a token.
         """
         for request in requests:
             self._scheduler.require_room(request)
@@ -101,7 +95,7 @@ class Engine:
             if self._refusal is not None:
                 kind, message = self._refusal
                 raise kind(message)
-            self.require_places(len(requests))
+            self._require_places(len(requests))
             ids = [next(self._ids) for _ in requests]
             for handle, request in zip(ids, requests, strict=True):
                 self._submitted.append((handle, request, now))
@@ -116,6 +110,12 @@ class Engine:
         if self.running < self.slots:
             self._decoder.interrupt()  # so that they join at the next step
         return ids
+
+    def _require_places(self, count: int) -> None:
+        if count > self._most:
+            raise InvalidRequest(f"These are {count} answers, and {self._most} at most find a place: ask for fewer.")
+        if len(self._recipients) + count > self._most:
+            raise QueueFull("As many requests wait as may: try again shortly.")
 
     def cancel(self, ids: Iterable[int]) -> None:
         """Let these end as `cancelled` at the next step, with what they wrote. Ended and unknown ones don't matter."""

@@ -1,8 +1,10 @@
 """The whole way from a request to an answer: decode, post-process, fall back to retrieval."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
+from itertools import islice
 from queue import SimpleQueue
 
 from tinygpt.contracts.errors import ContextLengthExceeded, Draining, TinyGPTError
@@ -90,10 +92,15 @@ class CodeGenerator:
 
     async def answer(self, request: GenerateRequest) -> GenerateResponse:
         """`generate` for an event loop, which it never blocks. Cancelling the task frees the slots at the next step."""
+        (answer,) = await self.answer_all([request])
+        return answer
+
+    async def answer_all(self, requests: Sequence[GenerateRequest]) -> list[GenerateResponse]:
+        """`answer` for several requests, which are taken all or none; the first error ends them all."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         ended: dict[int, Decoded] = {}
-        requests = self.decode_requests(request)
+        decode_requests = [one for request in requests for one in self.decode_requests(request)]
 
         def deliver(event: Event) -> None:
             try:
@@ -101,15 +108,16 @@ class CodeGenerator:
             except TinyGPTError as error:
                 if not done.done():
                     done.set_exception(error)
-            if len(ended) == len(requests) and not done.done():
+            if len(ended) == len(decode_requests) and not done.done():
                 done.set_result(None)
 
-        handles = self.engine.submit(requests, deliver, loop)
+        handles = self.engine.submit(decode_requests, deliver, loop)
         try:
             await done
         finally:
             self.engine.cancel(handles)
-        return await self._respond_off_the_loop(request, [ended[handle] for handle in handles])
+        decoded = (ended[handle] for handle in handles)
+        return [await self._respond_off_the_loop(request, list(islice(decoded, request.n))) for request in requests]
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateDelta | GenerateResponse, None]:
         """The model's text piece by piece, then the answer, which is the last item. Raises what `generate` does, before
@@ -117,21 +125,35 @@ class CodeGenerator:
 
         A piece holds whole characters; text that may become a stop string is held back until it is not one.
         """
+        async with contextlib.aclosing(self.stream_all([request])) as pieces:
+            async for _, piece in pieces:
+                yield piece
+
+    async def stream_all(
+        self, requests: Sequence[GenerateRequest]
+    ) -> AsyncGenerator[tuple[int, GenerateDelta | GenerateResponse], None]:
+        """`stream` for several requests, which are taken all or none; the first error ends them all. Every item comes
+        with the number of its request, which ends with its answer."""
         news: asyncio.Queue[Event] = asyncio.Queue()
-        requests = self.decode_requests(request, streams=True)
-        handles = self.engine.submit(requests, news.put_nowait, asyncio.get_running_loop())
-        index = {handle: i for i, handle in enumerate(handles)}
+        decode_requests = [one for request in requests for one in self.decode_requests(request, streams=True)]
+        handles = self.engine.submit(decode_requests, news.put_nowait, asyncio.get_running_loop())
+        rest = iter(handles)
+        choices = [list(islice(rest, request.n)) for request in requests]
+        number_of = {handle: number for number, of_request in enumerate(choices) for handle in of_request}
         ended: dict[int, Decoded] = {}
         try:
             while len(ended) < len(handles):
                 event = await news.get()
+                number = number_of[event.id]
+                request, of_request = requests[number], choices[number]
                 logprobs = self._logprobs(event.tokens) if request.logprobs is not None else None
                 if event.text or logprobs:
-                    yield GenerateDelta(index=index[event.id], text=event.text, logprobs=logprobs)
+                    yield number, GenerateDelta(index=of_request.index(event.id), text=event.text, logprobs=logprobs)
                 _note_end(event, ended)
+                if all(handle in ended for handle in of_request):
+                    yield number, await self._respond_off_the_loop(request, [ended[handle] for handle in of_request])
         finally:
             self.engine.cancel(handles)
-        yield await self._respond_off_the_loop(request, [ended[handle] for handle in handles])
 
     def search(self, request: GenerateRequest, *, beams: int) -> GenerateResponse:
         """`generate` by beam search in place of sampling: its `logprobs` and all options of sampling are left aside.
