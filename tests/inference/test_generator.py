@@ -381,6 +381,20 @@ def test_several_requests_are_taken_all_or_none(stream: bool, refused: str) -> N
     assert len(ended) == 1
 
 
+def test_each_choice_says_why_it_ended_when_it_ends() -> None:
+    """In one slot, where a choice begins after the one before has ended."""
+    written = generator("nums[::-1]", slots=1)
+    request = GenerateRequest(prompt=PROMPT, n=2, stop=["-"])
+
+    deltas, answer = asyncio.run(parts_of(written, request))
+
+    first, second = ([delta for delta in deltas if delta.index == index] for index in (0, 1))
+    assert deltas == first + second
+    for pieces in (first, second):
+        assert [delta.finish_reason for delta in pieces] == [None] * (len(pieces) - 1) + ["stop"]
+    assert answer.finish_reason == "stop"
+
+
 def test_a_piece_is_never_half_a_character() -> None:
     tokenizer = BytePairTokenizer.from_corpus([])
     ids = tokenizer.encode("a🎉é")

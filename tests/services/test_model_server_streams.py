@@ -87,6 +87,26 @@ def test_choices_are_told_apart_by_their_index(scripted: httpx.Client) -> None:
     assert answer["usage"]["completion_tokens"] == 60
 
 
+def test_a_choice_of_openais_api_tells_its_finish_reason_before_the_next_one_begins(
+    server: Server, volume: Volume
+) -> None:
+    store_scripted_model(volume, "r-1", ANSWER)
+    client = server(model_server_decoder="torch", model_server_slots=1)
+    wait_for_model(client, "r-1")
+    body = {"prompt": [PROMPT, PROMPT], "n": 2, "max_tokens": 9, "stream": True}
+    came: list[int] = []
+    reasons: list[tuple[int, str]] = []
+    with client.stream("POST", "/v1/completions", json=body) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: {"):
+                (choice,) = json.loads(line.removeprefix("data: "))["choices"]
+                came.append(choice["index"])
+                if choice["finish_reason"]:
+                    reasons.append((choice["index"], choice["finish_reason"]))
+    assert came == sorted(came)
+    assert reasons == [(index, "length") for index in range(4)]
+
+
 def test_logprobs_come_with_their_tokens(scripted: httpx.Client) -> None:
     *deltas, (_, answer) = streamed(scripted, logprobs=2, max_new_tokens=12)
     came = [token for _, delta in deltas for token in delta["logprobs"]]

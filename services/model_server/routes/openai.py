@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from services.model_server.context import ModelServer, Seconds, ServerDep
 from services.model_server.openai import AnswerFormat, ChatFormat, CompletionFormat, total_usage
 from tinygpt.contracts.errors import ModelNotFound
-from tinygpt.contracts.generation import GenerateDelta, Usage
+from tinygpt.contracts.generation import GenerateResponse, Usage
 from tinygpt.contracts.models import LoadedModel
 from tinygpt.contracts.openai import (
     ALIAS,
@@ -94,19 +94,17 @@ async def _events(
         usages: list[Usage] = []
         async with contextlib.aclosing(server.stream(held, requests)) as pieces:
             async for prompt, piece in pieces:
-                start = prompt * requests[0].n
-                if isinstance(piece, GenerateDelta):
-                    index = start + piece.index
-                    if index not in begun and (opening := form.first(index)):
-                        yield _chunk(opening)
-                    begun.add(index)
-                    yield _chunk(form.piece(index, piece))
-                else:
+                if isinstance(piece, GenerateResponse):
                     usages.append(piece.usage)
-                    for index, choice in enumerate(piece.choices or [piece], start):
-                        if index not in begun and (opening := form.first(index)):
-                            yield _chunk(opening)
-                        yield _chunk(form.last(index, choice.finish_reason))
+                    continue
+                index = prompt * requests[0].n + piece.index
+                if index not in begun and (opening := form.first(index)):
+                    yield _chunk(opening)
+                begun.add(index)
+                if piece.text or piece.logprobs:
+                    yield _chunk(form.piece(index, piece))
+                if piece.finish_reason is not None:
+                    yield _chunk(form.last(index, piece.finish_reason))
         if body.stream_options is not None and body.stream_options.include_usage:
             yield _chunk(form.usage(total_usage(usages)))
         yield _DONE

@@ -156,9 +156,11 @@ class GenerateResponse(Choice):
 
 
 class GenerateDelta(BaseModel):
-    """A piece of the model's text as it comes; `index` says of which of the `n` choices."""
+    """A piece of the model's text as it comes; `index` says of which of the `n` choices, `finish_reason` that it is the
+    choice's last, and why."""
 
     id: str = ""
     index: int = 0
     text: str
     logprobs: list[TokenLogprob] | None = None
+    finish_reason: FinishReason | None = None

@@ -123,7 +123,8 @@ class CodeGenerator:
         """The model's text piece by piece, then the answer, which is the last item. Raises what `generate` does, before
         the first item; closing the iterator (`aclose`) frees the slots.
 
-        A piece holds whole characters; text that may become a stop string is held back until it is not one.
+        A piece holds whole characters; text that may become a stop string is held back until it is not one. A choice's
+        last piece says why the choice ended, and may hold no text.
         """
         async with contextlib.aclosing(self.stream_all([request])) as pieces:
             async for _, piece in pieces:
@@ -144,12 +145,17 @@ class CodeGenerator:
         try:
             while len(ended) < len(handles):
                 event = await news.get()
+                _note_end(event, ended)
                 number = number_of[event.id]
                 request, of_request = requests[number], choices[number]
-                logprobs = self._logprobs(event.tokens) if request.logprobs is not None else None
-                if event.text or logprobs:
-                    yield number, GenerateDelta(index=of_request.index(event.id), text=event.text, logprobs=logprobs)
-                _note_end(event, ended)
+                piece = GenerateDelta(
+                    index=of_request.index(event.id),
+                    text=event.text,
+                    logprobs=self._logprobs(event.tokens) if request.logprobs is not None else None,
+                    finish_reason=event.decoded.finish_reason if event.decoded is not None else None,
+                )
+                if piece.text or piece.logprobs or piece.finish_reason:
+                    yield number, piece
                 if all(handle in ended for handle in of_request):
                     yield number, await self._respond_off_the_loop(request, [ended[handle] for handle in of_request])
         finally:
