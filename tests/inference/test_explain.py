@@ -172,7 +172,7 @@ def test_the_weights_are_those_that_the_network_mixes_values_by(modern: bool) ->
     assert isinstance(layer, Block)
     x = layer.attention_norm(model._embed(ids))
     _, _, values = layer.attention._heads(layer.attention.query_key_value(x), 0, None)
-    mixed = (model.attention_weights(ids)[0] @ values).transpose(1, 2).reshape(x.shape)
+    mixed = (model.attention_weights(ids, [0], [0, 1])[0] @ values).transpose(1, 2).reshape(x.shape)
     torch.testing.assert_close(layer.attention.output(mixed), layer.attention(x), atol=1e-4, rtol=1e-4)
 
 
@@ -187,6 +187,18 @@ def test_maps_are_triangles_of_rows_that_sum_to_1_by_layer_and_head() -> None:
 
     chosen = attention_maps(random_model(), ids, layers=[1], heads=[1, 0])
     assert chosen == maps[2:]
+
+
+def test_no_layer_is_read_past_the_last_that_is_shown_and_no_head_weighed_that_is_not() -> None:
+    model, ids = random_model(layers=4), TOKENIZER.encode_prompt("sort xs")
+    read: list[int] = []
+    for number, block in enumerate(model.blocks):
+        block.register_forward_hook(lambda *_, number=number: read.append(number))
+
+    (of_layer,) = model.attention_weights(torch.tensor([ids]), [2], [1])
+
+    assert read == [0, 1]
+    assert of_layer.shape == (1, 1, len(ids), len(ids))
 
 
 def test_attention_covers_the_prompt_and_the_answer() -> None:

@@ -133,11 +133,11 @@ def attention_maps(
     without attention.
     """
     layers, heads = _heads_shown(model, len(ids), layers, heads)
-    weights = model.attention_weights(torch.tensor([list(ids)], device=model.device))
+    weights = model.attention_weights(torch.tensor([list(ids)], device=model.device), layers, heads)
     return [
-        AttentionMap(layer=layer, head=head, weights=_lower_triangle(weights[layer][0, head].float().cpu().numpy()))
-        for layer in layers
-        for head in heads
+        AttentionMap(layer=layer, head=head, weights=_lower_triangle(of_head.float().cpu().numpy()))
+        for layer, of_layer in zip(layers, weights, strict=True)
+        for head, of_head in zip(heads, of_layer[0], strict=True)
     ]
 
 

@@ -4,6 +4,7 @@ Shapes: B batch, T new tokens, S tokens attended to (cached ones first), C width
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -81,10 +82,11 @@ class CausalSelfAttention(nn.Module):
         mixed: Tensor = self.output(y)
         return mixed
 
-    def weights(self, x: Tensor) -> Tensor:
-        """x (B, T, C) to where each head looks in it, (B, H, T, T): what `forward` mixes the values by."""
+    def weights(self, x: Tensor, heads: Sequence[int]) -> Tensor:
+        """x (B, T, C) to where these heads look in it, (B, heads, T, T): what `forward` mixes the values by."""
         q, k, _ = self._heads(self.query_key_value(x), 0, None)
-        return attention_weights(q, k, self.causal_mask[: x.size(1), : x.size(1)])
+        chosen = list(heads)
+        return attention_weights(q[:, chosen], k[:, chosen], self.causal_mask[: x.size(1), : x.size(1)])
 
     def _heads(self, projected: Tensor, past: int, cache: LayerCache | None) -> tuple[Tensor, Tensor, Tensor]:
         """From the projection (B, T, 3 C) to queries, scaled, and the new keys and values, each (B, H, T, D)."""

@@ -4,7 +4,7 @@ Shapes: B batch, T time, C width, V vocabulary.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -156,13 +156,17 @@ class TinyGPT(nn.Module):
         embedded: Tensor = self.dropout(x)
         return embedded
 
-    def attention_weights(self, ids: Tensor) -> list[Tensor]:
-        """ids (B, T) to where each head looks, (B, H, T, T) a layer. Of a transformer only."""
-        x, weights = self._embed(ids), []
-        for block in self.blocks:
+    def attention_weights(self, ids: Tensor, layers: Sequence[int], heads: Sequence[int]) -> list[Tensor]:
+        """ids (B, T) to where these heads of these layers, in ascending order, look: (B, heads, T, T) a layer. Of a
+        transformer only."""
+        x, weights, read = self._embed(ids), [], 0
+        for layer in layers:
+            for block in self.blocks[read:layer]:
+                x = block(x)
+            read = layer
+            block = self.blocks[layer]
             assert isinstance(block, Block)
-            weights.append(block.attention.weights(block.attention_norm(x)))
-            x = block(x)
+            weights.append(block.attention.weights(block.attention_norm(x), heads))
         return weights
 
     def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
