@@ -126,7 +126,9 @@ def test_the_token_shown_as_taken_is_the_one_that_decoders_take(
         seed=seed,
     ).record()
     arguments = (np.array(logits, np.float32), generated_tokens(VOCAB), np.array(output, np.int32), parameters, 7)
-    assert sampling_stages(*arguments)[1] == next_token(*arguments)[0]
+    stages, taken = sampling_stages(*arguments)
+    assert taken == next_token(*arguments)[0]
+    assert stages[-1, taken] > 0
 
 
 def test_the_token_taken_is_shown_however_unlikely() -> None:

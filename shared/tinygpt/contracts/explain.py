@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tinygpt.contracts.generation import FinishReason, Prompt
+from tinygpt.contracts.generation import FinishReason, SampledRequest
 
 MAX_EXPLAINED_TOKENS = 256
 MAX_CANDIDATES = 50
@@ -12,7 +12,7 @@ MAX_WEIGHTS = 500_000
 """Attention weights in one answer: about 4 MB of JSON."""
 
 
-class ExplainRequest(BaseModel):
+class ExplainRequest(SampledRequest):
     """A prompt, how to sample its answer, as for `/generate`, and how much of the way to show."""
 
     model_config = ConfigDict(
@@ -25,16 +25,7 @@ class ExplainRequest(BaseModel):
         },
     )
 
-    prompt: Prompt = Field(description="What the code should do, in your words.")
     max_new_tokens: int = Field(default=64, ge=1, le=MAX_EXPLAINED_TOKENS)
-    temperature: float = Field(default=0.0, ge=0, le=2, description="0 takes the likeliest token every time.")
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0, le=100_000)
-    min_p: float = Field(default=0.0, ge=0, le=1)
-    repetition_penalty: float = Field(default=1.0, ge=1, le=2)
-    repetition_window: int = Field(default=64, ge=1, le=1024)
-    seed: int | None = Field(default=None, ge=0, lt=2**63)
-    balanced: bool = False
     candidates: int = Field(default=10, ge=1, le=MAX_CANDIDATES, description="Likeliest tokens shown at each step.")
     attention: bool = Field(default=False, description="Give the attention weights too.")
     layers: list[Annotated[int, Field(ge=0)]] | None = Field(

@@ -35,7 +35,25 @@ StopStrings = Annotated[
 ]
 
 
-class GenerateRequest(BaseModel):
+class SampledRequest(BaseModel):
+    """A prompt, and how to choose each token of what is written to it: by default the likeliest, every time."""
+
+    prompt: Prompt = Field(description="What the code should do, in your words.")
+    temperature: float = Field(default=0.0, ge=0, le=2, description="0 takes the likeliest token every time.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Sample from the smallest set with this probability.")
+    top_k: int = Field(default=0, ge=0, le=100_000, description="Sample from this many likeliest tokens; 0 from all.")
+    min_p: float = Field(
+        default=0.0, ge=0, le=1, description="Leave out tokens below this share of the likeliest one's probability."
+    )
+    repetition_penalty: float = Field(default=1.0, ge=1, le=2, description="1 is none.")
+    repetition_window: int = Field(default=64, ge=1, le=1024, description="Recent output tokens that it looks at.")
+    seed: int | None = Field(default=None, ge=0, lt=2**63, description="Same seed, same answer.")
+    balanced: bool = Field(
+        default=False, description="Sample only what keeps brackets and quotes balanced: fewer answers need repair."
+    )
+
+
+class GenerateRequest(SampledRequest):
     """A prompt and how to sample its answer. Every option has a default: the likeliest answer, post-processed.
 
     Sampling takes the options in this order: repetition penalty, temperature, `top_k`, `top_p`, `min_p`, then the
@@ -53,28 +71,18 @@ class GenerateRequest(BaseModel):
         },
     )
 
-    prompt: Prompt = Field(description="What the code should do, in your words.")
     max_new_tokens: int = Field(
         default=256,
         ge=1,
         le=MAX_NEW_TOKENS,
         description="More than the context has room for is as much as it has room for.",
     )
-    temperature: float = Field(default=0.0, ge=0, le=2, description="0 takes the likeliest token every time.")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="Sample from the smallest set with this probability.")
-    top_k: int = Field(default=0, ge=0, le=100_000, description="Sample from this many likeliest tokens; 0 from all.")
-    min_p: float = Field(
-        default=0.0, ge=0, le=1, description="Leave out tokens below this share of the likeliest one's probability."
+    n: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_CHOICES,
+        description="How many answers: answer i with the seed `seed + i`. With temperature 0 they are equal.",
     )
-    repetition_penalty: float = Field(default=1.0, ge=1, le=2, description="1 is none.")
-    repetition_window: int = Field(default=64, ge=1, le=1024, description="Recent output tokens that it looks at.")
-    seed: int | None = Field(
-        default=None, ge=0, lt=2**63, description="Same seed, same answer. Choice i of n has the seed `seed + i`."
-    )
-    balanced: bool = Field(
-        default=False, description="Sample only what keeps brackets and quotes balanced: fewer answers need repair."
-    )
-    n: int = Field(default=1, ge=1, le=MAX_CHOICES, description="How many answers. With temperature 0 they are equal.")
     stop: StopStrings = Field(
         default=[],
         description=f"One string or up to {MAX_STOP_STRINGS}. The answer ends before the first that comes up in it.",

@@ -51,12 +51,19 @@ def _refused(instead: str) -> AfterValidator:
     return AfterValidator(refuse)
 
 
+# Wider than ours, and brought to what `/generate` takes.
+_TopP = Annotated[float, Field(ge=0, le=1), AfterValidator(lambda top_p: max(_SMALLEST_TOP_P, top_p))]
+_TopK = Annotated[int, Field(ge=-1, le=100_000), AfterValidator(lambda top_k: max(0, top_k))]
+_Seed = Annotated[int, Field(ge=-(2**63), lt=2**63), AfterValidator(lambda seed: seed % 2**63)]
+
+
 class StreamOptions(BaseModel):
     include_usage: bool = Field(default=False, description="One more chunk before `[DONE]`, with the usage.")
 
 
 class SamplingOptions(BaseModel):
-    """What both ways of asking share. `null` is the default, as in OpenAI's API."""
+    """What both ways of asking share. `null` is the default, as in OpenAI's API. A field with the name of one of
+    `/generate` means the same."""
 
     model: str | None = Field(
         default=None,
@@ -66,16 +73,16 @@ class SamplingOptions(BaseModel):
         default=None, ge=-1, description="By default, and with 0 or -1, as much as the context has room for."
     )
     temperature: float | None = Field(default=None, ge=0, le=2, description="By default 0, not OpenAI's 1.")
-    top_p: float | None = Field(default=None, ge=0, le=1, description="By default 1; 0 is the likeliest token alone.")
+    top_p: _TopP | None = Field(default=None, description="By default 1; 0 is the likeliest token alone.")
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES, description="By default 1.")
     stop: Annotated[StopStrings | None, BeforeValidator(_without_empty)] = Field(
         default=None, description=f"One string or up to {MAX_STOP_STRINGS}."
     )
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63, description="Same seed, same answer.")
+    seed: _Seed | None = Field(default=None, description="Same seed, same answer.")
     stream: bool | None = Field(default=None, description="Server-sent events, ended by `data: [DONE]`.")
     stream_options: StreamOptions | None = None
 
-    top_k: int | None = Field(default=None, ge=-1, le=100_000, description="Not OpenAI's; 0 or -1 is all tokens.")
+    top_k: _TopK | None = Field(default=None, description="Not OpenAI's; 0 or -1 is all tokens.")
     min_p: float | None = Field(default=None, ge=0, le=1, description="Not OpenAI's.")
     repetition_penalty: float | None = Field(default=None, ge=1, le=2, description="Not OpenAI's; 1 is none.")
     repetition_window: int | None = Field(default=None, ge=1, le=1024, description="Not OpenAI's; by default 64.")
@@ -93,26 +100,15 @@ class SamplingOptions(BaseModel):
 
     def as_generate_request(self, prompt: str, logprobs: int | None) -> GenerateRequest:
         """The same request in the project's own words: the model's text, neither repaired nor replaced."""
-        given = {
-            "temperature": self.temperature,
-            "top_p": None if self.top_p is None else max(_SMALLEST_TOP_P, self.top_p),
-            "top_k": None if self.top_k is None else max(0, self.top_k),
-            "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
-            "repetition_window": self.repetition_window,
-            "seed": None if self.seed is None else self.seed & (2**63 - 1),
-            "balanced": self.balanced,
-            "n": self.n,
-            "stop": self.stop,
-        }
+        shared = SamplingOptions.model_fields.keys() & GenerateRequest.model_fields.keys()
+        given = {name: value for name in shared if (value := getattr(self, name)) is not None}
         return GenerateRequest(
             prompt=prompt,
             max_new_tokens=MAX_NEW_TOKENS if self.max_tokens in (None, 0, -1) else min(self.max_tokens, MAX_NEW_TOKENS),
             logprobs=logprobs,
-            stream=bool(self.stream),
             post_process=False,
             fallback="never",
-            **{name: value for name, value in given.items() if value is not None},
+            **given,
         )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinygpt.compiled.jit import kernel
 from tinygpt.contracts.errors import ContextLengthExceeded, InvalidRequest
 from tinygpt.contracts.explain import (
     MAX_WEIGHTS,
@@ -21,25 +20,13 @@ from tinygpt.contracts.explain import (
 from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import EOS, Tokenizer
 from tinygpt.inference.balance import balanced_tokens, token_texts
-from tinygpt.inference.sampling import (
-    SMALLEST_TEMPERATURE,
-    Floats,
-    Ids,
-    SamplingParameters,
-    allow,
-    draw,
-    generated_tokens,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
-    likeliest,
-    penalise_repetition,
-    softmax,
-    uniform,
-)
+from tinygpt.inference.sampling import Floats, Ids, generated_tokens, next_token, next_token_probabilities
+from tinygpt.inference.sequence import sampling_parameters
 from tinygpt.model.transformer import TinyGPT
 
 _STAGES = ("probability", "after_penalty", "after_temperature", "after_top_k", "after_top_p", "after_min_p")
+_TURNED_OFF = (("min_p", 0.0), ("top_p", 1.0), ("top_k", 0), ("temperature", 1.0))
+"""What turns off the stages after the penalty, the last one first."""
 _DIGITS = 5
 
 
@@ -67,7 +54,7 @@ def explain(
         )
     if request.attention:
         _heads_shown(model, len(prompt_ids), request.layers, request.heads)
-    sampling = _parameters(request).record()
+    sampling = sampling_parameters(request).record()
     cache = model.make_cache()
     allowed, texts = generated_tokens(model.config.vocab_size), token_texts(tokenizer)
     ids, steps = list(prompt_ids), list[ExplainedStep]()
@@ -98,29 +85,24 @@ def explain(
     )
 
 
-@kernel
 def sampling_stages(
     logits: Floats, allowed: NDArray[np.bool_], output: Ids, sampling: Any, position: int
 ) -> tuple[Floats, int]:
-    """The distribution after every stage of sampling, (stages, vocab), and the token drawn from the last.
+    """The distribution after every stage of sampling, (stages, vocab), and the token drawn from the last. What a stage
+    leaves is what sampling gives with the stages after it turned off.
 
-    Arguments and result are those of `sampling.next_token`, which goes through the same stages and keeps none.
+    Arguments are those of `sampling.next_token`.
     """
-    stages = np.zeros((len(_STAGES), len(logits)), np.float32)
-    stages[0] = softmax(logits, 1.0)
+    taken, _ = next_token(logits, allowed, output, sampling, position)
     recent = output[max(0, len(output) - sampling["repetition_window"]) :]
-    logits = allow(logits, allowed)
-    if sampling["repetition_penalty"] != 1.0:
-        logits = penalise_repetition(logits, recent, sampling["repetition_penalty"])
-    stages[1] = softmax(logits, 1.0)
-    if sampling["temperature"] < SMALLEST_TEMPERATURE:
-        stages[2:, likeliest(logits)] = np.float32(1.0)
-    else:
-        stages[2] = softmax(logits, sampling["temperature"])
-        stages[3] = keep_top_k(stages[2], sampling["top_k"])
-        stages[4] = keep_top_p(stages[3], sampling["top_p"])
-        stages[5] = keep_min_p(stages[4], sampling["min_p"])
-    return stages, draw(stages[5], uniform(sampling["seed"], position))
+    stages = [next_token_probabilities(logits, allowed, recent, sampling)]
+    reduced = sampling.copy()
+    for option, off in _TURNED_OFF:
+        reduced[option] = off
+        stages.append(next_token_probabilities(logits, allowed, recent, reduced))
+    reduced["repetition_penalty"] = 1.0
+    stages.append(next_token_probabilities(logits, np.ones_like(allowed), recent, reduced))
+    return np.stack(stages[::-1]), taken
 
 
 @torch.inference_mode()
@@ -160,19 +142,6 @@ def _heads_shown(
             param="attention",
         )
     return layers, heads
-
-
-def _parameters(request: ExplainRequest) -> SamplingParameters:
-    return SamplingParameters(
-        temperature=request.temperature,
-        top_p=request.top_p,
-        top_k=request.top_k,
-        min_p=request.min_p,
-        repetition_penalty=request.repetition_penalty,
-        repetition_window=request.repetition_window,
-        seed=request.seed,
-        balanced=request.balanced,
-    )
 
 
 def _step(logits: Floats, stages: Floats, taken: int, candidates: int, tokenizer: Tokenizer) -> ExplainedStep:

@@ -24,12 +24,10 @@ from tinygpt.inference.decoder import Backend, Weights, choose_backend, make_dec
 from tinygpt.inference.engine import Engine, OnEnd
 from tinygpt.inference.postprocess import ignore_syntax_warnings, loops, parses, post_process_code
 from tinygpt.inference.retrieval import SIMILARITY_FLOOR, RetrievalIndex
-from tinygpt.inference.sampling import SamplingParameters
-from tinygpt.inference.sequence import Decoded, DecodeRequest, Event, Tokens
+from tinygpt.inference.sequence import Decoded, DecodeRequest, Event, Tokens, sampling_parameters
 from tinygpt.model.transformer import TinyGPT
 
 _LEAST_CHARACTERS = 2
-_SEEDS = 2**63
 _JUDGED_ON_THE_LOOP = 2000
 """Characters: a longer text is looked at in a thread, so that the event loop is not held up."""
 
@@ -191,16 +189,7 @@ class CodeGenerator:
         return [
             DecodeRequest(
                 prompt_ids,
-                SamplingParameters(
-                    temperature=request.temperature,
-                    top_p=request.top_p,
-                    top_k=request.top_k,
-                    min_p=request.min_p,
-                    repetition_penalty=request.repetition_penalty,
-                    repetition_window=request.repetition_window,
-                    seed=None if request.seed is None else (request.seed + i) % _SEEDS,
-                    balanced=request.balanced,
-                ),
+                sampling_parameters(request, choice=i),
                 request.max_new_tokens,
                 stop=request.stop,
                 logprobs=request.logprobs,

@@ -1,14 +1,24 @@
 """A request for one sequence, what comes of it, and its way from the one to the other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from tinygpt.contracts.errors import TinyGPTError
-from tinygpt.contracts.generation import FinishReason
+from tinygpt.contracts.generation import FinishReason, SampledRequest
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Top, Written
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.stop_strings import TextUntilStop
+
+_SEEDS = 2**63
+
+
+def sampling_parameters(request: SampledRequest, *, choice: int = 0) -> SamplingParameters:
+    """How a choice of the request is sampled: choice i with the seed `seed + i`, where there is one."""
+    asked = {field.name: getattr(request, field.name) for field in fields(SamplingParameters)}
+    if request.seed is not None:
+        asked["seed"] = (request.seed + choice) % _SEEDS
+    return SamplingParameters(**asked)
 
 
 @dataclass(frozen=True)
