@@ -280,6 +280,36 @@ def test_balanced_text_closes_no_bracket_that_is_not_open(backend: Backend) -> N
     assert balanced_share(False) < 0.9
 
 
+@every_backend
+def test_no_number_from_the_network_ends_its_own_slot_and_reaches_nobody_elses_answer(backend: Backend) -> None:
+    """Neither in the slots beside it, nor in its own when another has that."""
+    model = random_model(ends=False)
+    alone = decode(decoder(backend, model), PROMPT_IDS, EVERYTHING, max_new_tokens=9)
+    nan = next(token for token in range(20, 40) if token not in alone.ids)
+    with torch.no_grad():
+        model.token_embedding.weight[nan] = torch.nan
+    three = decoder(backend, model, slots=3)
+    three.prefill({0: PROMPT_IDS, 1: [PROMPT, *[nan] * 10, CODE], 2: PROMPT_IDS})
+    for slot in range(3):
+        three.begin(slot, EVERYTHING, max_new_tokens=9)
+
+    ids: list[list[int]] = [[], [], []]
+    ended: list[str | None] = [None, None, None]
+    while parts := three.step(4):
+        for part in parts:
+            ids[part.slot] += part.ids
+            ended[part.slot] = part.ended
+    assert (ids, ended) == ([alone.ids, [], alone.ids], ["length", "nan", "length"])
+
+    three.free(0)
+    three.prefill({0: [PROMPT, *[nan] * 10, CODE]})
+    for slot in (0, 1):
+        three.free(slot)
+        three.prefill({slot: PROMPT_IDS})
+        three.begin(slot, EVERYTHING, max_new_tokens=9)
+    assert step_to_the_end(three) == {0: alone.ids, 1: alone.ids}
+
+
 def test_text_of_the_vocabulary_is_decoded() -> None:
     ids = decode(random_decoder("torch"), PROMPT_IDS, GREEDY, max_new_tokens=20).ids
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scripted_model import scripted_model
-from tinygpt.contracts.errors import InvalidRequest
+from tinygpt.contracts.errors import InvalidRequest, TinyGPTError
 from tinygpt.contracts.explain import ExplainRequest
 from tinygpt.data.tokenizer import CONTROL_TOKENS, PROMPT, CharacterTokenizer
 from tinygpt.inference.explain import attention_maps, explain, sampling_stages
@@ -160,6 +160,14 @@ def test_a_full_context_ends_it_and_a_prompt_that_fills_it_is_refused() -> None:
     assert explanation.finish_reason == "length"
     with pytest.raises(InvalidRequest, match="48"):
         explain(model, TOKENIZER, ExplainRequest(prompt="p" * 46), model_id="r")
+
+
+def test_what_is_not_a_number_is_an_error() -> None:
+    model = random_model()
+    with torch.no_grad():
+        model.token_embedding.weight[TOKENIZER.encode("?")] = torch.nan
+    with pytest.raises(TinyGPTError, match="NaN"):
+        explain(model, TOKENIZER, ExplainRequest(prompt="sort?"), model_id="r")
 
 
 # -- attention

@@ -2,7 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
@@ -528,6 +528,24 @@ def test_an_answer_that_is_cut_off_because_the_model_is_put_away_is_none(
     with pytest.raises(Draining):
         untrained.generate(request) if way == "generate" else asyncio.run(ask())
     closing.join()
+
+
+@pytest.mark.parametrize("way", ["generate", "answer", "stream", "search"])
+def test_a_prompt_that_the_network_has_no_number_for_is_an_error_of_its_own(way: str) -> None:
+    one = generator("nums[::-1]", prompt="reverse nums")
+    with torch.no_grad():
+        one.model.token_embedding.weight[one.tokenizer.encode("?")] = torch.nan
+    bad, good = GenerateRequest(prompt="reverse?nums"), GenerateRequest(prompt="reverse nums")
+    ask: dict[str, Callable[[GenerateRequest], object]] = {
+        "generate": one.generate,
+        "answer": lambda request: asyncio.run(one.answer(request)),
+        "stream": lambda request: asyncio.run(parts_of(one, request)),
+        "search": lambda request: one.search(request, beams=2),
+    }
+
+    with pytest.raises(TinyGPTError, match="NaN"):
+        ask[way](bad)
+    assert one.generate(good).code == "nums[::-1]"
 
 
 def test_a_text_is_judged_only_where_the_answer_depends_on_it_and_off_the_loop_where_it_is_long(

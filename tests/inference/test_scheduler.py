@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -351,6 +352,27 @@ def test_log_probabilities_are_kept_where_asked_for_and_cover_the_tokens_of_the_
     assert [len(top) for top in stopped.tokens.top] == [2, 2, 2]
     assert plain.tokens.top == []
     assert bare.tokens.logprobs == []
+
+
+@every_backend
+def test_a_prompt_that_the_network_has_no_number_for_ends_with_an_error_and_the_others_with_their_texts(
+    backend: Backend,
+) -> None:
+    model = random_model(ends=False)
+    with torch.no_grad():
+        model.token_embedding.weight[10 + 70] = torch.nan
+    asked = Client(Scheduler(decoder(backend, model, slots=2), TOKENIZER))
+    seeds = (1, 70, 2, 70, 3)
+    for number, seed in enumerate(seeds):
+        asked.scheduler.submit(number, request(prompt=1, most=1, seed=seed))
+    errors = {}
+    while asked.scheduler.busy:
+        errors.update({event.id: event.error for event in asked.turn() if event.error})
+
+    assert errors.keys() == {1, 3}
+    assert all("NaN" in str(error) for error in errors.values())
+    assert asked.decoded.keys() == {0, 2, 4}
+    assert asked.scheduler.running == 0
 
 
 class _Fails:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tinygpt.contracts.errors import TinyGPTError
+from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import EOS
-from tinygpt.inference.decoder import Ended
 from tinygpt.inference.sampling import NEVER_GENERATED
+from tinygpt.inference.sequence import NOT_A_NUMBER
 from tinygpt.model.cache import Cache
 from tinygpt.model.transformer import TinyGPT
 
@@ -28,7 +30,7 @@ class Hypothesis:
     logprob: float
     score: float
     """`logprob / length ** length_penalty`: what answers are compared by."""
-    ended: Ended
+    ended: FinishReason
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def beam_search(
 
     One beam is greedy decoding. It ends where no beginning can become better than the best answer.
 
-    Raises `ValueError` for a prompt that leaves no room in the context, and for numbers below 1.
+    Raises `ValueError` for a prompt that leaves no room in the context, and for numbers below 1; `TinyGPTError` where
+    the network's output is not a number.
     """
     room = min(max_new_tokens, model.config.context_length - len(prompt_ids))
     if room < 1 or beams < 1:
@@ -104,6 +107,8 @@ def _next_logprobs(model: TinyGPT, ids: Sequence[int], cache: Cache) -> Tensor:
     """(vocab,), with minus infinity for what no answer contains."""
     features = model.features(torch.tensor([ids], device=model.device), cache)
     logprobs = model.head(features[0, -1]).float().log_softmax(dim=-1)
+    if logprobs.isnan().any():
+        raise TinyGPTError(NOT_A_NUMBER)
     logprobs[list(NEVER_GENERATED)] = -torch.inf
     masked: Tensor = logprobs
     return masked

@@ -25,8 +25,8 @@ from tinygpt.model.transformer import TinyGPT
 PREFILL_ROWS = 32
 """Tokens of a prompt that are read at once."""
 
-_GOES_ON, _EOS, _LENGTH = range(3)
-_ENDED: tuple[Ended | None, ...] = (None, "eos", "length")
+_GOES_ON, _EOS, _LENGTH, _NAN = range(4)
+_ENDED: tuple[Ended | None, ...] = (None, "eos", "length", "nan")
 
 SLOT = np.dtype(
     [
@@ -240,8 +240,8 @@ def write(
             answer = sequences.ids[writing[i]][slot.prompt_length : slot.length]
             candidates = balanced_tokens(allowed, texts, answer) if slot.sampling.balanced else allowed
             token, logprob = next_token(logits, candidates, answer, slot.sampling, len(answer))
-            if token == EOS:
-                ended[i] = _EOS
+            if np.isnan(logprob) or token == EOS:
+                ended[i] = _NAN if np.isnan(logprob) else _EOS
                 continue
             sequences.ids[writing[i], slot.length] = token
             slot.length += 1

@@ -13,7 +13,8 @@ from tinygpt.model.transformer import TinyGPT
 
 log = structlog.get_logger()
 
-Ended = Literal["eos", "length"]
+Ended = Literal["eos", "length", "nan"]
+"""`nan`: what the network says of the next token is not a number, so that there is none."""
 Backend = Literal["auto", "torch", "compiled"]
 Weights = Literal["float32", "bfloat16", "int8"]
 Top = tuple[tuple[int, float], ...]

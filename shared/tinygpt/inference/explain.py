@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinygpt.contracts.errors import ContextLengthExceeded, InvalidRequest
+from tinygpt.contracts.errors import ContextLengthExceeded, InvalidRequest, TinyGPTError
 from tinygpt.contracts.explain import (
     MAX_WEIGHTS,
     AttentionMap,
@@ -21,7 +21,7 @@ from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import EOS, Tokenizer
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.sampling import Floats, Ids, generated_tokens, next_token, next_token_probabilities
-from tinygpt.inference.sequence import sampling_parameters
+from tinygpt.inference.sequence import NOT_A_NUMBER, sampling_parameters
 from tinygpt.model.transformer import TinyGPT
 
 _STAGES = ("probability", "after_penalty", "after_temperature", "after_top_k", "after_top_p", "after_min_p")
@@ -43,7 +43,8 @@ def explain(
 
     `should_stop` is asked before each token; once it says so the answer ends there, as `cancelled` and without
     attention. Raises `InvalidRequest` for a prompt that leaves no room in the context, or attention that is not shown:
-    at once where the prompt's own is too much, else when the answer is written.
+    at once where the prompt's own is too much, else when the answer is written; `TinyGPTError` where the network's
+    output is not a number.
     """
     prompt_ids = tokenizer.encode_prompt(request.prompt)
     room = model.config.context_length - len(prompt_ids)
@@ -65,6 +66,8 @@ def explain(
             finish_reason = "cancelled"
             break
         logits = model(torch.tensor([unread], device=model.device), cache)[0, -1].float().cpu().numpy()
+        if not np.isfinite(logits).all():
+            raise TinyGPTError(NOT_A_NUMBER)
         output = np.array(ids[len(prompt_ids) :], np.int32)
         possible = balanced_tokens(allowed, texts, output) if request.balanced else allowed
         stages, taken = sampling_stages(logits, possible, output, sampling, position)

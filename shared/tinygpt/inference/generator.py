@@ -76,7 +76,7 @@ class CodeGenerator:
         slots.
 
         Raises `InvalidRequest` for a prompt that leaves no room in the context, `QueueFull`, `Draining` (also where
-        `close` ends it).
+        `close` ends it), `TinyGPTError` where the decoder fails or the network's output is not a number.
         """
         news: SimpleQueue[Event] = SimpleQueue()
         handles = self.engine.submit(self.decode_requests(request), news.put)

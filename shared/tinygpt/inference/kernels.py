@@ -298,9 +298,15 @@ def keep_key(projected: Floats, row: int, start: int, keys: Any, slot: int, laye
 
 @part
 def keep_value(projected: Floats, row: int, start: int, values: Any, slot: int, layer: int, head: int, at: int) -> None:
+    """The first of four positions clears the others: `average` reads all four, and 0 times what a sequence before this
+    one left there may be NaN."""
     width = values.shape[4]
     for i in range(0, width, LANES):
         store(values, (slot, layer, head, at, i), load(projected, (row, start * width + i)))
+    if at % 4 == 0:
+        for after in range(at + 1, at + 4):
+            for i in range(0, width, LANES):
+                store(values, (slot, layer, head, after, i), splat(np.float32(0.0)))
 
 
 @part

@@ -264,8 +264,9 @@ def next_token(
 ) -> tuple[int, float]:
     """Choose the token that follows `output`, all that the answer has so far, and say its log-probability.
 
-    The log-probability is the model's own: of the plain softmax of `logits`. `position` counts the answer's tokens,
-    for random numbers. The other arguments are those of `next_token_probabilities`.
+    The log-probability is the model's own: of the plain softmax of `logits`. Where one of those is not a number, nor is
+    it, and the token means nothing. `position` counts the answer's tokens, for random numbers. The other arguments are
+    those of `next_token_probabilities`.
     """
     recent = output[max(0, len(output) - sampling["repetition_window"]) :]
     probabilities = next_token_probabilities(logits, allowed, recent, sampling)

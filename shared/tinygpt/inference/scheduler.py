@@ -13,12 +13,13 @@ told at once, not with those that follow it.
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from tinygpt.contracts.errors import QueueFull, TinyGPTError
 from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Decoder
-from tinygpt.inference.sequence import DecodedSequence, DecodeRequest, Event
+from tinygpt.inference.sequence import NOT_A_NUMBER, DecodedSequence, DecodeRequest, Event
 
 
 class Scheduler:
@@ -174,11 +175,14 @@ class Scheduler:
         if text or tokens.ids:
             self._events.append(Event(sequence.id, text, tokens))
 
-    def _end(self, sequence: DecodedSequence, reason: FinishReason) -> None:
+    def _end(self, sequence: DecodedSequence, reason: FinishReason | Literal["nan"]) -> None:
         if sequence.slot >= 0:
             self._decoder.free(sequence.slot)
             self._free.append(sequence.slot)
-        self._events.append(sequence.end(reason, self._clock()))
+        if reason == "nan":
+            self._events.append(Event(sequence.id, error=TinyGPTError(NOT_A_NUMBER)))
+        else:
+            self._events.append(sequence.end(reason, self._clock()))
 
     def _take_events(self) -> list[Event]:
         events, self._events = self._events, []

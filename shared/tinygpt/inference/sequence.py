@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from tinygpt.contracts.errors import TinyGPTError
 from tinygpt.contracts.generation import FinishReason, SampledRequest
@@ -10,6 +11,11 @@ from tinygpt.inference.decoder import Top, Written
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.stop_strings import TextUntilStop
 
+NOT_A_NUMBER = (
+    "The model computes NaN in place of the next token's probabilities: its weights are damaged or too large. Try "
+    "another prompt, or serve another model."
+)
+"""What is said of a request whose decoding ends by `nan`."""
 _SEEDS = 2**63
 
 
@@ -106,7 +112,7 @@ class DecodedSequence:
         """The next tokens of the prompt."""
         return self.request.prompt_ids[self.read : self.read + most]
 
-    def take(self, written: Written, now: float) -> FinishReason | None:
+    def take(self, written: Written, now: float) -> FinishReason | Literal["nan"] | None:
         """Add what the slot wrote, up to a stop string; returns why that was the last."""
         count = self._text.add(written.ids) if self._looks_at_text else len(written.ids)
         self._ids += written.ids[:count]

@@ -1,5 +1,6 @@
 """The reference decoder: the model as PyTorch runs it, every architecture on every device."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,9 +92,9 @@ class TorchDecoder:
         if writer.sampling["balanced"] and self._texts is not None:
             allowed = balanced_tokens(allowed, self._texts, output)
         token, logprob = next_token(logits, allowed, output, writer.sampling, len(output))
-        if token == EOS:
-            writer.ended = "eos"
-            return Written(slot, [], [], [], "eos")
+        if math.isnan(logprob) or token == EOS:
+            writer.ended = "nan" if math.isnan(logprob) else "eos"
+            return Written(slot, [], [], [], writer.ended)
         writer.output.append(token)
         if len(writer.output) == writer.limit:
             writer.ended = "length"
