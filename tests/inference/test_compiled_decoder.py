@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from tinygpt.data.tokenizer import CODE, EOS, PROMPT
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.compiled_decoder import PREFILL_ROWS, CompiledDecoder
 from tinygpt.inference.decoder import Weights, Written, decode
+from tinygpt.inference.kernels import Rows
 from tinygpt.inference.sampling import SamplingParameters, generated_tokens
 from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.model.config import SIZES, ModelConfig
@@ -109,6 +111,21 @@ def test_a_slot_writes_the_same_bit_for_bit_alone_and_in_any_company(weights: We
             written[part.slot][1].extend(part.logprobs)
 
     assert written == alone
+
+
+@pytest.mark.parametrize("failing", [0, 1, 3])
+def test_an_error_in_one_thread_is_raised_when_all_have_ended(failing: int) -> None:
+    four, ended = compiled(PLAIN, slots=4, threads=4), set[int]()
+
+    def take(_rows: Rows, number: int, _last: int) -> None:
+        if number == failing:
+            raise RuntimeError("no memory")
+        time.sleep(0.02 * number)  # in place of work
+        ended.add(number)
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        four._share(4, take)
+    assert ended == {0, 1, 2, 3} - {failing}
 
 
 def test_a_prompt_read_in_chunks_is_the_same_bit_for_bit() -> None:

@@ -153,14 +153,18 @@ class CompiledDecoder:
             forward(self._weights, self._sequences, rows, count)
 
     def _share(self, count: int, take: Callable[[Rows, int, int], None]) -> None:
-        """Share `count` sequences out among the threads, each with rows of its own: `take(rows, first, last)`."""
+        """Share `count` sequences out among the threads, each with rows of its own: `take(rows, first, last)`. Raises
+        the first error when all have ended: a slot that is freed then is written to by nobody."""
         threads = min(len(self._rows), count)
         bounds = [count * i // threads for i in range(threads + 1)]
         own, *others = zip(self._rows, bounds, bounds[1:], strict=False)
         futures = [self._pool.submit(take, *other) for other in others] if self._pool else []
-        take(*own)
-        for future in futures:
-            future.result()
+        try:
+            take(*own)
+        finally:
+            errors = [error for future in futures if (error := future.exception())]
+        if errors:
+            raise errors[0]
 
     def warm(self) -> None:
         """Compile all that is needed, or load it from where it is kept, so that the first answer is as fast as any."""
