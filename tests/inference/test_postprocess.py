@@ -1,6 +1,8 @@
 """Repair of generated code: what parses is left alone, what doesn't is closed or cut, and nothing is run."""
 
 import ast
+import contextlib
+import gc
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,38 @@ def test_what_cannot_be_closed_is_cut_back_to_the_last_complete_statement(text: 
 @pytest.mark.parametrize("text", ["", "   ", "\n\n", "# only a comment", ")", "def", "f(]", "\0", "\ud800", "(" * 5000])
 def test_what_cannot_be_saved_is_empty_and_never_raises(text: str) -> None:
     assert post_process_code(text).code == ""
+
+
+@pytest.mark.parametrize("times", [100, 1000, 4000, 20_000])
+@pytest.mark.parametrize("begin", ["-", "not ", "1 + ", "lambda: ", "1 if 1 else ", "print ", "[", "f(", "{1: "])
+def test_what_is_nested_ever_deeper_is_at_some_depth_no_python_and_never_raises(begin: str, times: int) -> None:
+    text = begin * times + "1"
+
+    code = post_process_code(text).code
+
+    assert parses(code) or (code == "" and not parses(text))
+    assert times < 20_000 or code == ""
+
+
+def test_a_parse_that_another_one_interrupts_never_raises() -> None:
+    """CPython 3.11 may collect garbage while it parses; where a finalizer parses too, that is a `SystemError`."""
+
+    class Parses:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            with contextlib.suppress(SystemError):
+                ast.parse("1")
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for number in range(20):
+            Parses()
+            assert parses(f"[{'a + b, ' * 500}{number}]") in (True, False)
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 @pytest.mark.parametrize("form", ["{}", "({}", "{}\n)", "x = f'{{{}}}'", "@{}\ndef f(): pass", "assert {}, ("])

@@ -20,10 +20,11 @@ class PostProcessed:
 
 @lru_cache(maxsize=64)
 def parses(code: str) -> bool:
-    """Whether `code` is whole Python with something in it. An answer is asked about more than once."""
+    """Whether `code` is whole Python with something in it; False too where Python can't tell, as of what is nested too
+    deep. An answer is asked about more than once."""
     try:
         return bool(ast.parse(code).body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):  # the last: a parse within a parse
         return False
 
 
