@@ -28,8 +28,9 @@ class ScriptedDecoder:
         self._prompts: dict[int, list[int]] = {}
         self._due: dict[int, list[int]] = {}
 
-    def prefill(self, slot: int, ids: Sequence[int]) -> None:
-        self._prompts.setdefault(slot, []).extend(ids)
+    def prefill(self, prompts: Mapping[int, Sequence[int]]) -> None:
+        for slot, ids in prompts.items():
+            self._prompts.setdefault(slot, []).extend(ids)
 
     def begin(self, slot: int, sampling: SamplingParameters, *, max_new_tokens: int, top_logprobs: int = 0) -> None:  # noqa: ARG002
         assert sampling.seed is not None
