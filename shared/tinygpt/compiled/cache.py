@@ -24,7 +24,6 @@ SOURCES = (
     "data/tokenizer.py",
     "inference/balance.py",
     "inference/compiled_decoder.py",
-    "inference/explain.py",
     "inference/kernels.py",
     "inference/packed_weights.py",
     "inference/sampling.py",
