@@ -96,8 +96,8 @@ def collate(examples: Sequence[Example], context_length: int | None = None, *, m
 
 
 def ngram_dropout(epoch: int, most: float) -> float:
-    """How likely a position's n-grams are dropped: 0 in the first two passes over the rows, 1/4 in the third, 2/5 in the
-    fourth, and so on up to `most`. N-grams as long as words soon know rows by heart that they meet again.
+    """How likely a position's n-grams are dropped: 0 in the first two passes over the rows, 1/4 in the third, 2/5 in
+    the fourth, and so on up to `most`. N-grams as long as words soon know rows by heart that they meet again.
     """
     return min(most, max(0, epoch - 1) / (epoch + 2))
 
