@@ -128,8 +128,8 @@ class ProjectLoop:
         part = Batch(batch.ids[i::number], batch.labels[i::number])
         if not self.config.model.ngrams:
             return part
-        dropped = ngram_dropout(self.steps // self.batches_of_an_epoch, self.config.ngram_dropout)
-        return drop_ngrams(part, dropped, (self.config.seed, self.steps, i))
+        epoch = self.steps // self.batches_of_an_epoch
+        return drop_ngrams(part, ngram_dropout(epoch, self.config.ngram_dropout), self.config.seed, epoch)
 
     def _gradient(self, labelled: int, part: Batch) -> list[Tensor]:
         loss, _ = masked_loss(self.model, part)

@@ -6,10 +6,10 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training.checkpoints import differences
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.tokenizer import PAD
 from tinygpt.training import batches as plan
@@ -101,15 +101,19 @@ def test_no_ngram_is_dropped_in_the_first_two_passes_and_more_in_each_after_them
     assert ngram_dropout(100, 0.0) == 0
 
 
-def test_dropped_ngrams_are_made_up_for_and_follow_from_the_seed() -> None:
-    batch = Batch(torch.zeros(50, 40, dtype=torch.long), torch.zeros(50, 40, dtype=torch.long))
+def test_dropped_ngrams_are_made_up_for_and_follow_from_seed_pass_and_row() -> None:
+    batch = Batch(torch.arange(5, 2005).view(50, 40), torch.zeros(50, 40, dtype=torch.long))
 
-    weights = drop_ngrams(batch, 0.25, (1, 2)).ngram_weights
+    def weights(batch: Batch, *seed_and_epoch: int) -> torch.Tensor:
+        dropped = drop_ngrams(batch, 0.25, *seed_and_epoch).ngram_weights
+        assert dropped is not None
+        return dropped
 
-    assert weights is not None
-    assert sorted(set(weights.flatten().tolist())) == pytest.approx([0, 4 / 3])
-    assert (weights == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
-    again, other = (drop_ngrams(batch, 0.25, seed).ngram_weights for seed in ((1, 2), (1, 3)))
-    assert differences(again, weights) == []
-    assert differences(other, weights) != []
-    assert drop_ngrams(batch, 0, (1, 2)).ngram_weights is None
+    whole = weights(batch, 1, 2)
+    assert sorted(set(whole.flatten().tolist())) == pytest.approx([0, 4 / 3])
+    assert (whole == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
+    assert not torch.equal(whole[0], whole[1])
+    assert torch.equal(weights(Batch(F.pad(batch.ids[3:5], (0, 6), value=PAD), batch.labels), 1, 2)[:, :40], whole[3:5])
+    assert not torch.equal(weights(batch, 1, 3), whole)
+    assert not torch.equal(weights(batch, 2, 2), whole)
+    assert drop_ngrams(batch, 0, 1, 2).ngram_weights is None

@@ -6,6 +6,7 @@ An epoch's batches follow from (seed, epoch) alone: a resumed run sees what the 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -102,12 +103,15 @@ def ngram_dropout(epoch: int, most: float) -> float:
     return min(most, max(0, epoch - 1) / (epoch + 2))
 
 
-def drop_ngrams(batch: Batch, probability: float, seed: Sequence[int]) -> Batch:
+def drop_ngrams(batch: Batch, probability: float, seed: int, epoch: int) -> Batch:
     """Without all n-grams of some positions (word dropout: Iyyer et al., 2015), the others weighted to make up for it.
 
-    Which positions those are follows from `seed` alone.
+    Which positions of a row those are follows from `seed`, `epoch` and the row, whatever rows it is learned with.
     """
     if probability == 0:
         return batch
-    kept = np.random.Generator(np.random.PCG64(seed)).random(tuple(batch.ids.shape)) >= probability
-    return replace(batch, ngram_weights=torch.from_numpy(kept).float() / (1 - probability))
+    weights = torch.zeros(batch.ids.shape)
+    for row, ids in enumerate(batch.ids.numpy()):
+        random = np.random.Generator(np.random.PCG64([seed, epoch, crc32(ids[ids != PAD].tobytes())]))
+        weights[row] = torch.from_numpy(random.random(len(ids)) >= probability)
+    return replace(batch, ngram_weights=weights / (1 - probability))

@@ -190,9 +190,7 @@ class _Run:
         _seed(self.config.seed, state.step, self.world.rank)
         number = min(self.config.micro_batches * self.threads.number, len(examples))
         (labels,) = self.world.sum(sum(map(self._label_count, examples)))
-        parts = self.threads.map(
-            partial(self._gradient, labels), [(part, examples[part::number]) for part in range(number)]
-        )
+        parts = self.threads.map(partial(self._gradient, labels), [examples[i::number] for i in range(number)])
         nats, characters = self.world.sum(
             sum(part.nats for part in parts), sum(map(self._learned_characters, examples))
         )
@@ -209,14 +207,13 @@ class _Run:
         state.recent_losses.append(nats / characters)
         self.labelled_tokens += round(labels)
 
-    def _gradient(self, labels: float, numbered: tuple[int, Sequence[Example]]) -> "_Part":
-        """What the examples of one part add to a step on `labels` labels."""
-        part, examples = numbered
-        config, step = self.config, self.state.step
+    def _gradient(self, labels: float, examples: Sequence[Example]) -> "_Part":
+        """What these examples add to a step on `labels` labels."""
+        config = self.config
         batch = collate(examples, config.model.context_length, masked=config.masked)
         if config.model.ngrams:
-            dropped = ngram_dropout(step // self.batches_of_an_epoch, config.ngram_dropout)
-            batch = drop_ngrams(batch, dropped, (config.seed, step, self.world.rank, part))
+            epoch = self.state.step // self.batches_of_an_epoch
+            batch = drop_ngrams(batch, ngram_dropout(epoch, config.ngram_dropout), config.seed, epoch)
         loss, _ = masked_loss(self.state.model, batch.to(self.world.device))
         return _Part(gradient_of(loss / labels, self.weights), loss.item())
 
