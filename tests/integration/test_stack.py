@@ -204,7 +204,7 @@ def test_a_trainer_told_to_stop_after_redis_ends_as_one_that_did_its_duty(stack:
     stack.start("redis")
     stack.start("trainer")
     assert code == 0
-    stack.wait_for_state(stack.train(), "succeeded")
+    stack.wait_for_state(stack.train(promote="never"), "succeeded")
 
 
 def test_a_model_server_that_dies_under_a_request_is_a_clear_error_and_comes_back(
