@@ -209,7 +209,7 @@ class _Helper:
             self._process.stdin.write(message)
             self._process.stdin.flush()
             told = self._read(limits.wall_seconds + _GRACE_SECONDS)
-        except OSError:
+        except (OSError, ValueError):  # the helper is gone; or its pipes are closed, for another thread ended it
             told = None
         if told is None:
             self.end()
