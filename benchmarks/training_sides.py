@@ -29,6 +29,7 @@ from tinygpt.model.config import SIZES, ModelConfig
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import Batch, batch_count, collate, drop_ngrams, endless_batches, ngram_dropout
 from tinygpt.training.config import PRESETS, TrainConfig
+from tinygpt.training.frequent_ngrams import frequent_ngrams, model_with
 from tinygpt.training.loss import masked_loss, validation_loss
 from tinygpt.training.optimizer import Optimizers
 from tinygpt.training.precision import to_precision
@@ -95,16 +96,16 @@ class ProjectLoop:
     """The steps of `tinygpt.training.loop` and nothing else: no callbacks, no checkpoints."""
 
     def __init__(self, config: TrainConfig, training: Sequence[Example], validation: Sequence[Example]) -> None:
-        self.config = config
         self.training = training
         self.validation = validation
-        self.model = to_precision(TinyGPT(config.model), config.precision)
-        self.model.train()
+        lengths = np.array([len(example.ids) for example in training], dtype=np.int32)
+        ngrams = frequent_ngrams(config.model, training, lengths)
+        self.model = to_precision(model_with(ngrams, config.model), config.precision).train()
+        self.config = replace(config, model=self.model.config)
         self.weights = list(self.model.parameters())
         self.optimizer = Optimizers(self.model, config)
         self._open = contextlib.ExitStack()  # until the process ends
         self.threads = self._open.enter_context(threads(torch.get_num_threads()))
-        lengths = np.array([len(example.ids) for example in training], dtype=np.int32)
         self.order = endless_batches(lengths, config.batch_size, seed=config.seed)
         self.batches_of_an_epoch = batch_count(lengths, config.batch_size)
         self.steps = 0

@@ -2,6 +2,7 @@
 
 import torch
 
+from tests.known_ngrams import know_ngrams
 from tinygpt.data.tokenizer import EOS, CharacterTokenizer
 from tinygpt.inference.decoder import Backend, Decoder, make_decoder
 from tinygpt.model.config import ModelConfig
@@ -17,7 +18,7 @@ CONFIG = ModelConfig(
 def random_model(*, ends: bool, config: ModelConfig = CONFIG) -> TinyGPT:
     """Random weights, large enough that its choices differ; with `ends` off, it never writes `<EOS>`."""
     torch.manual_seed(0)
-    model = TinyGPT(config).eval()
+    model = know_ngrams(TinyGPT(config).eval())
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(6)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.inference.decoders import TOKENIZER
+from tests.known_ngrams import know_ngrams
 from tinygpt.data.rows import read_rows
 from tinygpt.data.store import bundled_rows
 from tinygpt.data.tokenizer import CODE, EOS, PROMPT
@@ -29,10 +30,10 @@ from tinygpt.model.transformer import TinyGPT
 GREEDY = SamplingParameters()
 SAMPLED = SamplingParameters(temperature=1.2, top_p=0.9, top_k=40, min_p=0.01, repetition_penalty=1.2)
 PLAIN = ModelConfig(vocab_size=TOKENIZER.vocab_size, context_length=128, layers=2, heads=2, width=32, dropout=0.0)
-MODERN = replace(PLAIN, positions="rotary", qk_norm=True, convolution=3, ngrams=(2, 3, 5), ngram_buckets=500)
+MODERN = replace(PLAIN, positions="rotary", qk_norm=True, convolution=3, ngrams=(2, 3, 5), ngram_rows=6000)
 CONFIGS = {
     "tutorial": ModelConfig(vocab_size=TOKENIZER.vocab_size),
-    "preset": replace(SIZES["tiny"], vocab_size=TOKENIZER.vocab_size, ngram_buckets=1000),
+    "preset": replace(SIZES["tiny"], vocab_size=TOKENIZER.vocab_size, ngram_rows=6000),
     "plain": PLAIN,
     "modern": MODERN,
     "rotary": replace(PLAIN, positions="rotary"),
@@ -50,7 +51,7 @@ CONFIGS = {
 def model_of(config: ModelConfig) -> TinyGPT:
     """Random weights, every one of which shows in the logits."""
     torch.manual_seed(1)
-    model = TinyGPT(config).eval()
+    model = know_ngrams(TinyGPT(config).eval(), torch.tensor([some_ids(config.context_length // 2)]))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape))
@@ -174,9 +175,10 @@ ROWS = [row for row in read_rows(bundled_rows("bundled"))[::700] if len(row.prom
 def learnt() -> TinyGPT:
     """A small model, with everything in it that a preset has, that knows `ROWS` almost by heart."""
     torch.manual_seed(0)
-    model = TinyGPT(replace(MODERN, width=64, ngram_buckets=4000))
+    model = TinyGPT(replace(MODERN, width=64))
     examples = [TOKENIZER.encode_supervised(row.prompt, row.code) for row in ROWS]
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(example) for example, _ in examples], batch_first=True)
+    know_ngrams(model, ids)
     labels = ids[:, 1:].clone()
     for label, (_, start) in zip(labels, examples, strict=True):
         label[: start - 1] = 0

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.known_ngrams import know_ngrams
 from tests.scripted_model import scripted_model
 from tinygpt.contracts.errors import InvalidRequest, TinyGPTError
 from tinygpt.contracts.explain import ExplainRequest
@@ -178,6 +179,7 @@ def test_the_weights_are_those_that_the_network_mixes_values_by(modern: bool) ->
     options = {"positions": "rotary", "qk_norm": True, "convolution": 3, "ngrams": (2, 3)} if modern else {}
     model = random_model(**options)
     ids = torch.tensor([TOKENIZER.encode_prompt("sort xs")])
+    know_ngrams(model, ids)
     layer = model.blocks[0]
     assert isinstance(layer, Block)
     x = layer.attention_norm(model._embed(ids))

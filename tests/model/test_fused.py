@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.known_ngrams import know_ngrams
 from tinygpt.model import fused
 from tinygpt.model.config import SIZES
 from tinygpt.model.convolution import ShortConvolution
@@ -92,7 +93,7 @@ def test_a_gradient_that_is_no_contiguous_tensor_is_taken_as_it_is() -> None:
 
 def test_a_model_computes_the_same_with_them_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    model = TinyGPT(replace(SIZES["tiny"], width=32, ngram_buckets=64)).bfloat16()
+    model = know_ngrams(TinyGPT(replace(SIZES["tiny"], width=32, ngram_rows=6000)).bfloat16())
     for module in model.modules():
         if isinstance(module, ShortConvolution):
             torch.nn.init.normal_(module.weight, std=0.3)

@@ -3,19 +3,28 @@
 import pytest
 import torch
 
+from tests.known_ngrams import know_ngrams, ngrams_of
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.ngrams import NgramEmbedding
 from tinygpt.model.transformer import TinyGPT
 
 
-def ngrams(sizes: tuple[int, ...] = (2, 4)) -> NgramEmbedding:
+def ngrams(known: torch.Tensor, sizes: tuple[int, ...] = (2, 4)) -> NgramEmbedding:
+    """One that knows the n-grams of the texts `known` (B, T)."""
     torch.manual_seed(0)
-    return NgramEmbedding(sizes, buckets=10_007, width=8)
+    hashes = ngrams_of(known, sizes)
+    embedding = NgramEmbedding(sizes, rows=len(hashes), width=8)
+    embedding.know(hashes)
+    return embedding
+
+
+def some_ids(rows: int = 1) -> torch.Tensor:
+    return torch.randint(0, 50, (rows, 12), generator=torch.Generator().manual_seed(3))
 
 
 def test_equal_endings_are_embedded_alike_and_others_not() -> None:
-    embedding = ngrams((2, 3))
     first, second = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9, 6, 7, 8]])
+    embedding = ngrams(torch.cat((first, second)), (2, 3))
 
     one, other = embedding(first)[0], embedding(second)[0]
 
@@ -23,10 +32,34 @@ def test_equal_endings_are_embedded_alike_and_others_not() -> None:
     assert not torch.allclose(one[2], other[2])
 
 
+def test_what_is_not_known_is_embedded_as_nothing() -> None:
+    embedding = ngrams(torch.tensor([[5, 6]]), (2,))
+
+    embedded = embedding(torch.tensor([[7, 5, 6, 5, 5, 6]]))[0]
+
+    assert (embedded != 0).any(dim=-1).tolist() == [False, False, True, False, False, True]
+
+
+def test_the_latest_knowledge_is_the_only_one() -> None:
+    embedding = ngrams(torch.tensor([[5, 6]]), (2,))
+    embedding.know(ngrams_of(torch.tensor([[8]]), (2,)))
+
+    embedded = embedding(torch.tensor([[5, 6], [8, 5]]))
+
+    assert (embedded != 0).any(dim=-1).tolist() == [[False, False], [True, False]]
+
+
+def test_a_model_that_knows_no_ngram_reads_characters_alone() -> None:
+    embedding = NgramEmbedding((2, 4), rows=3, width=8)
+
+    assert not embedding(some_ids()).any()
+
+
 def test_a_later_token_never_changes_an_earlier_embedding() -> None:
-    embedding, ids = ngrams(), torch.randint(0, 50, (1, 12))
+    ids = some_ids()
     changed = ids.clone()
-    changed[0, 7] += 1
+    changed[0, 7] = 60
+    embedding = ngrams(torch.cat((ids, changed)))
 
     same = (embedding(ids) == embedding(changed)).all(dim=-1)[0]
 
@@ -34,31 +67,30 @@ def test_a_later_token_never_changes_an_earlier_embedding() -> None:
 
 
 def test_the_order_within_an_ngram_counts() -> None:
-    embedding = ngrams((2,))
+    both = torch.tensor([[5, 6], [6, 5]])
+    embedded = ngrams(both, (2,))(both)
 
-    assert not torch.allclose(embedding(torch.tensor([[5, 6]]))[0, 1], embedding(torch.tensor([[6, 5]]))[0, 1])
-
-
-def test_every_hash_is_a_row_of_the_table_whatever_the_ids() -> None:
-    embedding = NgramEmbedding((2, 3, 4, 5, 6), buckets=7, width=8)
-
-    assert embedding(torch.randint(0, 200_000, (4, 50))).isfinite().all()
+    assert not torch.allclose(embedded[0, 1], embedded[1, 1])
 
 
 def test_only_rows_that_were_used_get_a_gradient() -> None:
-    embedding = ngrams((2,))
-    embedding(torch.tensor([[5, 6, 5, 6]])).sum().backward()
+    embedding = ngrams(some_ids(rows=4), (2,))
+    ids = some_ids()[:, :3]
+    embedding(torch.cat((ids, ids, ids + 60), dim=1)).sum().backward()
 
     gradient = embedding.table.weight.grad
     assert gradient is not None
     assert gradient.is_sparse
-    assert gradient.coalesce().indices().size(1) == 3  # what precedes the text with 5, 5 with 6, 6 with 5
+    gradient = gradient.coalesce()
+    changed = gradient.indices()[0][gradient.values().any(dim=1)]
+    assert torch.equal(embedding.known[changed], ngrams_of(ids, (2,)))
 
 
 @pytest.mark.parametrize("pieces", [[12], [1] * 12, [7, 5], [1, 10, 1]], ids=str)
 @pytest.mark.parametrize("sizes", [(2,), (2, 5)], ids=str)
 def test_reading_in_pieces_is_reading_at_once(pieces: list[int], sizes: tuple[int, ...]) -> None:
-    embedding, ids = ngrams(sizes), torch.randint(0, 50, (2, 12))
+    ids = some_ids(rows=2)
+    embedding = ngrams(ids, sizes)
     recent = torch.zeros(2, embedding.context, dtype=torch.long)
 
     embedded = torch.cat([embedding(piece, recent) for piece in torch.split(ids, pieces, dim=1)], dim=1)
@@ -70,10 +102,10 @@ def test_reading_in_pieces_is_reading_at_once(pieces: list[int], sizes: tuple[in
 def test_a_whole_model_reads_in_pieces_what_it_reads_at_once(pieces: list[int]) -> None:
     config = ModelConfig(
         vocab_size=30, context_length=16, heads=2, width=8, dropout=0.0, positions="rotary", qk_norm=True,
-        convolution=3, ngrams=(2, 3), ngram_buckets=101,
+        convolution=3, ngrams=(2, 3), ngram_rows=500,
     )  # fmt: skip
     torch.manual_seed(0)
-    model = TinyGPT(config).eval()
+    model = know_ngrams(TinyGPT(config).eval())
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     ids, cache = torch.randint(0, 30, (2, 16)), model.make_cache(batch=2)
@@ -90,7 +122,8 @@ def test_a_table_of_unigrams_is_refused() -> None:
 
 def test_a_positions_ngrams_count_as_much_as_their_weight() -> None:
     torch.manual_seed(0)
-    model = TinyGPT(ModelConfig(width=16, heads=2, layers=1, dropout=0.0, ngrams=(2, 3), ngram_buckets=50)).eval()
+    config = ModelConfig(width=16, heads=2, layers=1, dropout=0.0, ngrams=(2, 3), ngram_rows=6000)
+    model = know_ngrams(TinyGPT(config).eval())
     assert model.ngram_embedding is not None
     torch.nn.init.normal_(model.ngram_embedding.table.weight)
     ids = torch.randint(0, 100, (2, 6))

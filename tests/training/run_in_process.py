@@ -36,7 +36,7 @@ _PLAIN = TrainConfig(
 _MODERN = replace(
     _PLAIN,
     model=replace(
-        _PLAIN.model, positions="rotary", qk_norm=True, convolution=3, ngrams=(2, 3), ngram_buckets=512, dropout=0.0
+        _PLAIN.model, positions="rotary", qk_norm=True, convolution=3, ngrams=(2, 3), ngram_rows=512, dropout=0.0
     ),
     optimizer="muon",
 )

@@ -26,7 +26,7 @@ from tinygpt.training.loss import masked_loss
 
 ROWS = [Row(f"add {i} to x", f"x + {i}") for i in range(60)]
 CONFIG = TrainConfig(
-    model=ModelConfig(context_length=32, layers=1, heads=2, width=16, dropout=0.1, ngrams=(2, 3), ngram_buckets=64),
+    model=ModelConfig(context_length=32, layers=1, heads=2, width=16, dropout=0.1, ngrams=(2, 3), ngram_rows=64),
     batch_size=8,
     learning_rate=1e-2,
     warmup_steps=5,
@@ -150,7 +150,15 @@ def test_at_least_a_tenth_of_the_rows_is_held_out_and_never_trained_on(tmp_path:
 
 def test_a_run_without_one_gain_stops_when_its_patience_ends(tmp_path: Path) -> None:
     witness = Witness()
-    hopeless = replace(CONFIG, optimizer="adamw", learning_rate=1e-30, max_steps=100, evaluations=10, patience=2)
+    hopeless = replace(
+        CONFIG,
+        optimizer="adamw",
+        learning_rate=1e-30,
+        table_learning_rate=1e-30,
+        max_steps=100,
+        evaluations=10,
+        patience=2,
+    )
 
     result = train(hopeless, ROWS, [witness], folder=tmp_path)
 
@@ -285,7 +293,15 @@ def test_an_evaluation_scores_no_more_rows_than_it_has_time_for(
 
 
 def test_patience_is_not_renewed_by_a_stop(tmp_path: Path) -> None:
-    hopeless = replace(CONFIG, optimizer="adamw", learning_rate=1e-30, max_steps=100, evaluations=10, patience=2)
+    hopeless = replace(
+        CONFIG,
+        optimizer="adamw",
+        learning_rate=1e-30,
+        table_learning_rate=1e-30,
+        max_steps=100,
+        evaluations=10,
+        patience=2,
+    )
     train(hopeless, ROWS, [StopAfter(25)], folder=tmp_path)
 
     result = train(hopeless, ROWS, folder=tmp_path)
@@ -418,7 +434,7 @@ def test_a_validation_loss_that_is_no_number_keeps_no_such_weights(tmp_path: Pat
 
 
 def test_more_memory_than_there_is_says_what_to_make_smaller(tmp_path: Path) -> None:
-    enormous = replace(CONFIG.model, ngrams=(2,), ngram_buckets=10**13)
+    enormous = replace(CONFIG.model, width=10**7)
 
     with pytest.raises(TrainingFailed, match="Memory ran out: train with a smaller batch_size") as caught:
         train(replace(CONFIG, model=enormous), ROWS, folder=tmp_path)

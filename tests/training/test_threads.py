@@ -16,7 +16,7 @@ from tinygpt.training.threads import gradient_of, set_gradients, threads
 
 ROWS = [Row(f"add {i} to x{i % 7}", f"x{i % 7} + {i}") for i in range(60)]
 CONFIG = TrainConfig(
-    model=ModelConfig(context_length=48, layers=1, heads=2, width=16, dropout=0.0, ngrams=(2, 3), ngram_buckets=256),
+    model=ModelConfig(context_length=48, layers=1, heads=2, width=16, dropout=0.0, ngrams=(2, 3), ngram_rows=256),
     batch_size=9,
     max_steps=12,
     max_seconds=None,

@@ -23,7 +23,7 @@ def test_a_run_uses_the_kernels_in_the_types_that_they_were_compiled_for(tmp_pat
     kernels.warm(lambda: None)
     before = {name: list(getattr(kernels, name).signatures) for name in KERNELS}
 
-    model = replace(SIZES["tiny"], width=16, layers=1, context_length=32, ngram_buckets=64)
+    model = replace(SIZES["tiny"], width=16, layers=1, context_length=32, ngram_rows=64)
     config = TrainConfig(model=model, batch_size=5, max_steps=2, max_seconds=None, precision="bf16", threads=2)
     train(config, [Row(f"add {i} to x", f"x + {i}") for i in range(20)], folder=tmp_path)
 

@@ -116,7 +116,19 @@ def embed(weights: Weights, ids: Integers, rows: Rows, count: int) -> None:
                 token = ids[slot, position - n] if position >= n else 0  # what precedes the text is 0
                 hashed = hashed * _HASH_MULTIPLIER + token + 1
                 n += 1
-            add_row(weights.ngram_table, (hashed ^ (hashed >> 17)) % len(weights.ngram_table), rows.x, row)
+            known = find_ngram(hashed, weights.ngram_places, weights.ngram_hashes)
+            if known >= 0:
+                add_row(weights.ngram_table, known, rows.x, row)
+
+
+@part
+def find_ngram(hashed: Any, places: Integers, hashes: Any) -> Any:
+    """The row of an n-gram in the table, -1 if it is not known: the places are searched as `packed_weights.py` filled
+    them."""
+    place = (hashed ^ (hashed >> 17)) & (len(places) - 1)
+    while places[place] >= 0 and hashes[places[place]] != hashed:
+        place = (place + 1) & (len(places) - 1)
+    return places[place]
 
 
 @part

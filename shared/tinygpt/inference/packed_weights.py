@@ -50,8 +50,12 @@ class Weights(NamedTuple):
     """(context, C)"""
     ngram_sizes: NDArray[np.int64]
     """In ascending order."""
+    ngram_hashes: NDArray[np.int64]
+    """(known n-grams,)"""
+    ngram_places: NDArray[np.int32]
+    """(a power of two,): rows of `ngram_hashes`, or -1; a hash table (`_places`)."""
     ngram_table: Floats
-    """(buckets, C)"""
+    """(known n-grams, C)"""
     rotary_cosine: Floats
     """(context, D / 2)"""
     rotary_sine: Floats
@@ -84,6 +88,8 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
     heads, head_width = config.heads, config.head_width
     rotary = config.positions == "rotary"
     none = np.zeros((0, 0), np.float32)
+    ngrams = model.ngram_embedding
+    hashes = ngrams.known.cpu().numpy() if ngrams else np.zeros(0, np.int64)
 
     def by_head(x: Tensor, dim: int) -> Tensor:
         """Round up the two halves of every head along `dim`."""
@@ -109,7 +115,9 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
         token_embedding=_array(_pad(model.token_embedding.weight, WIDE, 1)),
         position_embedding=_array(_pad(model.position_embedding.weight, WIDE, 1)) if not rotary else none,
         ngram_sizes=np.array(sorted(set(config.ngrams)), np.int64),
-        ngram_table=_array(_pad(model.ngram_embedding.table.weight, WIDE, 1)) if model.ngram_embedding else none,
+        ngram_hashes=hashes,
+        ngram_places=_places(hashes),
+        ngram_table=_array(_pad(ngrams.table.weight[:-1], WIDE, 1)) if ngrams else none,
         rotary_cosine=_array(_pad(attentions[0].cosine[:, : head_width // 2], LANES, 1)) if rotary else none,
         rotary_sine=_array(_pad(attentions[0].sine[:, head_width // 2 :], LANES, 1)) if rotary else none,
         attention_norm=_norm([block.attention_norm for block in blocks]),
@@ -124,6 +132,20 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
         final_norm=_norm([model.final_norm]),
         head=_linear([(model.head.weight, None)], format),
     )
+
+
+def _places(hashes: NDArray[np.int64]) -> NDArray[np.int32]:
+    """A hash table with linear probing (Knuth, 1973, section 6.4), at most half full: every hash's row is at the first
+    free place from the one on that its bits name."""
+    places = np.full(1 << (2 * len(hashes)).bit_length(), -1, np.int32)
+    rows = np.arange(len(hashes), dtype=np.int32)
+    place = (hashes ^ (hashes >> 17)) & (len(places) - 1)
+    while len(rows):
+        free = places[place] < 0
+        places[place[free]] = rows[free]  # of several that meet there, the last
+        left = places[place] != rows
+        rows, place = rows[left], (place[left] + 1) & (len(places) - 1)
+    return places
 
 
 def _linear(layers: Sequence[tuple[Tensor, Tensor | None]], format: WeightFormat) -> Linear:

@@ -20,7 +20,7 @@ from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
 
 FORMAT = "tinygpt-checkpoint"
-VERSION = 1
+VERSION = 2
 _UNREADABLE = (
     OSError,
     EOFError,

@@ -28,8 +28,8 @@ class ModelConfig:
     `convolution.py`)."""
     ngrams: tuple[int, ...] = ()
     """Sizes of the n-grams of tokens with an embedding of their own (Pagnoni et al., 2024; `ngrams.py`)."""
-    ngram_buckets: int = 49_152
-    """Rows of the n-grams' table."""
+    ngram_rows: int = 98_304
+    """Rows of the n-grams' table: how many of them have an embedding. In a run's settings it is the most that may."""
     tie_weights: bool = True
     """The output head shares the token embedding's weights (Press & Wolf, 2017)."""
     architecture: Architecture = "transformer"
@@ -45,8 +45,8 @@ class ModelConfig:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.convolution < 0:
             raise ValueError(f"convolution is {self.convolution}; it must be 0 (none) or more taps")
-        if self.ngrams and (min(self.ngrams) < 2 or self.ngram_buckets < 1):
-            raise ValueError("ngrams must be 2 or longer, and ngram_buckets at least 1")
+        if self.ngrams and (min(self.ngrams) < 2 or self.ngram_rows < 1):
+            raise ValueError("ngrams must be 2 or longer, and ngram_rows at least 1")
         object.__setattr__(self, "ngrams", tuple(self.ngrams))
         if self.architecture not in get_args(Architecture):
             raise ValueError(f"architecture is {self.architecture!r}; it must be transformer, lstm or mamba")

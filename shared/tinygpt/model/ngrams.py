@@ -1,45 +1,67 @@
-"""Hashed n-gram embeddings: what a position reads of the text that ends there, beside its own character.
+"""N-gram embeddings: what a position reads of the text that ends there, beside its own character.
 
-The ids of the last n tokens are hashed to a row of one table; rows that share a hash share an embedding. A character
-alone says little; its last three or four are almost a word (fastText: Bojanowski et al., 2017; BLT: Pagnoni et al.,
-2024, section 3.2).
+A character alone says little; its last three or four are almost a word (fastText: Bojanowski et al., 2017; BLT: Pagnoni
+et al., 2024, section 3.2). Only n-grams that are frequent in what a model learns from have an embedding: a rare one
+says nothing about other texts, and where all are hashed to the rows of one table it spoils the frequent ones' rows.
 """
+
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 _MULTIPLIER = 1_000_003
+_NONE = torch.iinfo(torch.int64).max
 
 
 class NgramEmbedding(nn.Module):
-    """The sum of the embeddings of the n-grams that end at each position, for every n in `sizes`.
+    """The sum of the embeddings of the known n-grams that end at each position, for every n in `sizes`.
 
-    Only the rows that a batch uses get a gradient, a sparse one: a step's cost does not grow with the table.
+    It knows none until `know` is called, and at most `rows`. Only the rows that a batch uses get a gradient, a sparse
+    one: a step's cost does not grow with the table.
     """
 
-    def __init__(self, sizes: tuple[int, ...], buckets: int, width: int) -> None:
+    known: Tensor
+    """int64 (rows,): the known n-grams' hashes, ascending; each one's place is its row in the table."""
+
+    def __init__(self, sizes: tuple[int, ...], rows: int, width: int) -> None:
         super().__init__()
         self.sizes = sizes
-        self.table = nn.EmbeddingBag(buckets, width, mode="sum", sparse=True)
+        self.register_buffer("known", torch.full((rows,), _NONE))
+        self.table = nn.EmbeddingBag(rows + 1, width, mode="sum", sparse=True, padding_idx=rows)
 
     @property
     def context(self) -> int:
         """How many tokens before the first one its n-grams reach back to."""
         return max(self.sizes) - 1
 
+    def know(self, hashes: Tensor) -> None:
+        """Know these n-grams and no others: distinct hashes, int64 (up to `rows`,)."""
+        self.known.fill_(_NONE)
+        self.known[: len(hashes)] = hashes.sort().values
+
     def forward(self, ids: Tensor, recent: Tensor | None = None) -> Tensor:
         """ids (B, T) to (B, T, C). `recent` (B, context) holds the ids before them; it is brought up to date."""
-        time = ids.size(1)
         padded = F.pad(ids, (self.context, 0)) if recent is None else torch.cat((recent, ids), dim=1)
         if recent is not None:
             recent.copy_(padded[:, padded.size(1) - self.context :])
-        hashed = torch.zeros_like(ids)
-        buckets = []
-        for back in range(self.context + 1):
-            start = self.context - back
-            hashed = hashed * _MULTIPLIER + padded[:, start : start + time] + 1
-            if back + 1 in self.sizes:
-                buckets.append((hashed ^ (hashed >> 17)).remainder(self.table.num_embeddings))
-        embedded: Tensor = self.table(torch.stack(buckets, dim=-1).flatten(0, 1))  # (B * T, C)
+        hashes = torch.stack(list(ngram_hashes(padded, self.sizes)), dim=-1)  # (B, T, sizes)
+        unknown = len(self.known)
+        rows = torch.searchsorted(self.known, hashes).clamp(max=unknown - 1)
+        rows = torch.where(self.known[rows] == hashes, rows, unknown)
+        embedded: Tensor = self.table(rows.flatten(0, 1))  # (B * T, C)
         return embedded.view(*ids.shape, -1)
+
+
+def ngram_hashes(padded: Tensor, sizes: tuple[int, ...]) -> Iterator[Tensor]:
+    """For every n in `sizes`, ascending, the hashes (B, T) of the n-grams that end at each of the last T positions of
+    `padded` (B, max(sizes) - 1 + T). What precedes a text is 0. 64 bits: no two of a table's n-grams share a hash."""
+    context = max(sizes) - 1
+    time = padded.size(1) - context
+    hashed = torch.zeros_like(padded[:, context:])
+    for back in range(context + 1):
+        start = context - back
+        hashed = hashed * _MULTIPLIER + padded[:, start : start + time] + 1
+        if back + 1 in sizes:
+            yield hashed

@@ -93,9 +93,7 @@ class TinyGPT(nn.Module):
         self.learns_positions = config.architecture == "transformer" and config.positions == "learned"
         if self.learns_positions:
             self.position_embedding = nn.Embedding(config.context_length, config.width)
-        self.ngram_embedding = (
-            NgramEmbedding(config.ngrams, config.ngram_buckets, config.width) if config.ngrams else None
-        )
+        self.ngram_embedding = NgramEmbedding(config.ngrams, config.ngram_rows, config.width) if config.ngrams else None
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(_BLOCKS[config.architecture](config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(config.width)

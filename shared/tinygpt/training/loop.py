@@ -23,6 +23,7 @@ from tinygpt.training.batches import batch_count, collate, drop_ngrams, endless_
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.distributed import ALONE, World
+from tinygpt.training.frequent_ngrams import frequent_ngrams
 from tinygpt.training.loss import bits_per_character, masked_loss, validation_loss
 from tinygpt.training.memory import memory_errors
 from tinygpt.training.schedule import budget_used, learning_rate_scale
@@ -123,7 +124,8 @@ class _Run:
         self.training = data.training
         self.held_out = data.held_out[:HELD_OUT_ROWS_SCORED]
 
-        self.state = TrainingState(config, data.tokenizer, data.data_sha256, world)
+        ngrams = frequent_ngrams(config.model, self.training, self.training.lengths)
+        self.state = TrainingState(config, data.tokenizer, ngrams, data.data_sha256, world)
         self.config = self.state.config
         if (folder / LAST_CHECKPOINT).exists():
             self.state.go_on_from(folder / LAST_CHECKPOINT)

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tinygpt.contracts.errors import TrainingFailed
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.distributed import World
+from tinygpt.training.frequent_ngrams import model_with
 from tinygpt.training.optimizer import Optimizers
 from tinygpt.training.precision import to_precision
 
@@ -26,12 +27,14 @@ class TrainingState:
     Random numbers are no part of it: those of a step follow from the seed and the step's number.
     """
 
-    def __init__(self, config: TrainConfig, tokenizer: Tokenizer, data_sha256: str, world: World) -> None:
-        self.config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
+    def __init__(
+        self, config: TrainConfig, tokenizer: Tokenizer, ngrams: Tensor, data_sha256: str, world: World
+    ) -> None:
         self.tokenizer = tokenizer
         self.data_sha256 = data_sha256
         torch.manual_seed(config.seed)
-        model = TinyGPT(self.config.model).to(world.device)
+        model = model_with(ngrams, replace(config.model, vocab_size=tokenizer.vocab_size)).to(world.device)
+        self.config = replace(config, model=model.config)
         world.broadcast_weights(model)
         self.model = to_precision(model, config.precision)
         self.optimizer = Optimizers(self.model, self.config)
