@@ -30,7 +30,7 @@ from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import Batch, batch_count, collate, drop_ngrams, endless_batches, ngram_dropout
 from tinygpt.training.config import PRESETS, TrainConfig
 from tinygpt.training.frequent_ngrams import frequent_ngrams, model_with
-from tinygpt.training.loss import masked_loss, validation_loss
+from tinygpt.training.loss import training_loss, validation_loss
 from tinygpt.training.optimizer import Optimizers
 from tinygpt.training.precision import to_precision
 from tinygpt.training.schedule import learning_rate_scale
@@ -133,7 +133,7 @@ class ProjectLoop:
         return drop_ngrams(part, ngram_dropout(epoch, self.config.ngram_dropout), self.config.seed, epoch)
 
     def _gradient(self, labelled: int, part: Batch) -> list[Tensor]:
-        loss, _ = masked_loss(self.model, part)
+        loss, _ = training_loss(self.model, part, self.config.future_weight)
         return gradient_of(loss / labelled, self.weights)
 
     def validation_loss(self) -> float:

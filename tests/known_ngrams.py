@@ -16,13 +16,14 @@ def ngrams_of(ids: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 
 def know_ngrams(model: TinyGPT, ids: Tensor | None = None) -> TinyGPT:
-    """The model, which now knows the n-grams of the texts `ids` (B, T), and, as far as its table goes, every other one
-    of those of two tokens."""
+    """The model, which now knows the n-grams of the texts `ids` (B, T) and, as far as there is room for them in its
+    table, half of those of two tokens."""
     embedding = model.ngram_embedding
     if embedding is not None:
         tokens = torch.arange(model.config.vocab_size)
         pairs = torch.cartesian_prod(tokens, tokens)[::2]
         known = ngrams_of(ids, embedding.sizes) if ids is not None else torch.empty(0, dtype=torch.int64)
         (of_two,) = ngram_hashes(pairs, (2,))
-        embedding.know(torch.unique(torch.cat([known, of_two[:, 0]]))[: model.config.ngram_rows])
+        others = of_two[~torch.isin(of_two, known)]
+        embedding.know(torch.cat([known, others])[: model.config.ngram_rows])
     return model

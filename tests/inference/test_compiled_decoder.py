@@ -39,7 +39,7 @@ CONFIGS = {
     "rotary": replace(PLAIN, positions="rotary"),
     "qk_norm": replace(PLAIN, qk_norm=True),
     "one tap": replace(PLAIN, convolution=1),
-    "ngrams out of order": replace(PLAIN, ngrams=(4, 2)),
+    "ngrams out of order": replace(PLAIN, ngrams=(4, 2), ngram_rows=6000),
     "untied": replace(PLAIN, tie_weights=False),
     "widths that are no multiples": replace(MODERN, width=42, heads=3, layers=3),
     "an odd head": replace(PLAIN, width=35, heads=5, qk_norm=True),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.known_ngrams import know_ngrams
 from tinygpt.data.tokenizer import CharacterTokenizer
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinygpt.model.config import Architecture, ModelConfig
@@ -22,7 +23,7 @@ every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 def model(architecture: Architecture) -> TinyGPT:
     """Weights large enough that what is far back in the text matters."""
     torch.manual_seed(0)
-    gpt = TinyGPT(replace(CONFIG, architecture=architecture)).eval()
+    gpt = know_ngrams(TinyGPT(replace(CONFIG, architecture=architecture)).eval(), random_ids(2, 80))
     with torch.no_grad():
         for parameter in gpt.parameters():
             if parameter.dim() == 2:
@@ -89,6 +90,8 @@ def test_every_parameter_learns(architecture: Architecture) -> None:
 def test_a_checkpoint_brings_the_same_network_back(architecture: Architecture, tmp_path: Path) -> None:
     tokenizer = CharacterTokenizer.from_corpus([])
     gpt = TinyGPT(replace(CONFIG, vocab_size=tokenizer.vocab_size, architecture=architecture)).eval()
+    know_ngrams(gpt, random_ids(1, 20))
+    torch.nn.init.normal_(gpt.get_parameter("ngram_embedding.table.weight"))
     save_checkpoint(Checkpoint(gpt, tokenizer), tmp_path / "best.pt")
 
     loaded = load_checkpoint(tmp_path / "best.pt").model

@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 import torch
 
+from tests.known_ngrams import know_ngrams
 from tinygpt.contracts.runs import Progress
 from tinygpt.data.rows import Row
 from tinygpt.model.config import Architecture, ModelConfig
@@ -55,7 +56,7 @@ def test_every_weight_takes_part_in_a_step(architecture: Architecture, optimizer
         model=ModelConfig(context_length=32, layers=2, heads=2, width=16, ngrams=(2,), architecture=architecture),
         optimizer=optimizer,
     )
-    model = TinyGPT(config.model)
+    model = know_ngrams(TinyGPT(config.model))
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
 
     model(torch.randint(5, 100, (4, 32))).square().sum().backward()

@@ -49,11 +49,13 @@ def test_padding_is_no_text() -> None:
     assert found(texts).isdisjoint(hashes([5, PAD]) - hashes([5]))
 
 
-def test_rows_are_counted_evenly_up_to_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TOKENS_COUNTED", 100)
-    texts = [[5, 6, 7, 8] if i % 4 == 0 else [9, 9, 9, 9] for i in range(100)]
+def test_no_more_rows_are_counted_than_have_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [[5, 6, 7, 8]] * 36
 
+    monkeypatch.setattr(module, "_TOKENS_COUNTED", 4 * LEAST_OCCURRENCES)
     assert found(texts) == hashes([5, 6, 7, 8])
+    monkeypatch.setattr(module, "_TOKENS_COUNTED", 4 * LEAST_OCCURRENCES - 4)
+    assert found(texts) == set()
 
 
 def test_where_no_ngram_is_frequent_the_model_has_no_table() -> None:

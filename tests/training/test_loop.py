@@ -455,7 +455,7 @@ def test_memory_that_runs_out_in_a_step_leaves_the_checkpoints_before_it(
 
     train(CONFIG, ROWS, [StopAfter(12)], folder=tmp_path)
     before = {path.name: sha256_of(path) for path in tmp_path.iterdir()}
-    monkeypatch.setattr(loop, "masked_loss", out_of_memory)
+    monkeypatch.setattr(loop, "training_loss", out_of_memory)
 
     with pytest.raises(TrainingFailed, match="Memory ran out"):
         train(CONFIG, ROWS, folder=tmp_path)

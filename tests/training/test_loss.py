@@ -19,7 +19,7 @@ from tinygpt.training.batches import Batch, collate
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.loop import store_for, train
-from tinygpt.training.loss import bits_per_character, masked_loss, validation_loss
+from tinygpt.training.loss import bits_per_character, masked_loss, training_loss, validation_loss
 
 TOKENIZER = CharacterTokenizer.from_corpus([])
 CONFIG = ModelConfig(vocab_size=TOKENIZER.vocab_size, context_length=48, layers=1, heads=2, width=16, dropout=0.0)
@@ -57,6 +57,33 @@ def test_the_loss_does_not_look_at_how_well_the_prompt_is_predicted() -> None:
     of_code = F.log_softmax(gpt(torch.tensor([example.ids])), dim=-1)[0, labelled]
     wanted = torch.tensor([label for label in example.labels if label != IGNORED])
     torch.testing.assert_close(loss, -of_code[torch.arange(2), wanted].sum())
+
+
+def test_later_tokens_are_learned_as_well_within_their_row_and_count_by_their_weight() -> None:
+    gpt, batch = model(replace(CONFIG, future_tokens=2)), collate(examples())
+    torch.nn.init.normal_(gpt.get_parameter("future.1.weight"))
+
+    loss, nats = training_loss(gpt, batch, 0.25)
+
+    assert nats == pytest.approx(masked_loss(gpt, batch)[0].item())
+    of_later_tokens = torch.tensor(0.0)
+    features = gpt.features(batch.ids)
+    for ahead, transform in enumerate(gpt.future, 1):
+        log_probabilities = F.log_softmax(gpt.head(transform(features)), dim=-1)
+        for row, position in (batch.labels != IGNORED).nonzero().tolist():
+            labels_after = batch.labels[row, position + ahead :]
+            if len(labels_after) and labels_after[0] != IGNORED:
+                of_later_tokens = of_later_tokens - log_probabilities[row, position, labels_after[0]]
+    torch.testing.assert_close(loss - nats, 0.25 * of_later_tokens)
+
+
+def test_a_model_that_foretells_one_token_learns_by_the_loss_alone() -> None:
+    gpt, batch = model(), collate(examples())
+
+    loss, nats = training_loss(gpt, batch, 0.25)
+
+    torch.testing.assert_close(loss, masked_loss(gpt, batch)[0])
+    assert nats == pytest.approx(loss.item())
 
 
 def test_padding_adds_nothing_to_the_loss() -> None:

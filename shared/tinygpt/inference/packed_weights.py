@@ -89,7 +89,7 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
     rotary = config.positions == "rotary"
     none = np.zeros((0, 0), np.float32)
     ngrams = model.ngram_embedding
-    hashes = ngrams.known.cpu().numpy() if ngrams else np.zeros(0, np.int64)
+    hashes = ngrams.hashes.cpu().numpy() if ngrams else np.zeros(0, np.int64)
 
     def by_head(x: Tensor, dim: int) -> Tensor:
         """Round up the two halves of every head along `dim`."""
@@ -117,7 +117,7 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
         ngram_sizes=np.array(sorted(set(config.ngrams)), np.int64),
         ngram_hashes=hashes,
         ngram_places=_places(hashes),
-        ngram_table=_array(_pad(ngrams.table.weight[:-1], WIDE, 1)) if ngrams else none,
+        ngram_table=_array(_pad(ngrams.table.weight[: len(hashes)], WIDE, 1)) if ngrams else none,
         rotary_cosine=_array(_pad(attentions[0].cosine[:, : head_width // 2], LANES, 1)) if rotary else none,
         rotary_sine=_array(_pad(attentions[0].sine[:, head_width // 2 :], LANES, 1)) if rotary else none,
         attention_norm=_norm([block.attention_norm for block in blocks]),

@@ -30,6 +30,9 @@ class ModelConfig:
     """Sizes of the n-grams of tokens with an embedding of their own (Pagnoni et al., 2024; `ngrams.py`)."""
     ngram_rows: int = 98_304
     """Rows of the n-grams' table: how many of them have an embedding. In a run's settings it is the most that may."""
+    future_tokens: int = 0
+    """Tokens after the next that a position learns to foretell as well, in training alone (multi-token prediction:
+    Gloeckle et al., 2024): what is copied and what a word will be is then learned sooner."""
     tie_weights: bool = True
     """The output head shares the token embedding's weights (Press & Wolf, 2017)."""
     architecture: Architecture = "transformer"
@@ -45,6 +48,8 @@ class ModelConfig:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.convolution < 0:
             raise ValueError(f"convolution is {self.convolution}; it must be 0 (none) or more taps")
+        if self.future_tokens < 0:
+            raise ValueError(f"future_tokens is {self.future_tokens}; it must be 0 (none) or more")
         if self.ngrams and (min(self.ngrams) < 2 or self.ngram_rows < 1):
             raise ValueError("ngrams must be 2 or longer, and ngram_rows at least 1")
         object.__setattr__(self, "ngrams", tuple(self.ngrams))
@@ -72,6 +77,7 @@ _MODERN: dict[str, Any] = {
     "qk_norm": True,
     "convolution": 3,
     "ngrams": (2, 3, 4, 6, 9),
+    "future_tokens": 2,
 }
 """What was added to the tutorial's network because it won: docs/experiments.md has each one's gain."""
 

@@ -29,12 +29,17 @@ class NgramEmbedding(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.register_buffer("known", torch.full((rows,), _NONE))
-        self.table = nn.EmbeddingBag(rows + 1, width, mode="sum", sparse=True, padding_idx=rows)
+        self.table = nn.EmbeddingBag(rows, width, mode="sum", sparse=True)
 
     @property
     def context(self) -> int:
         """How many tokens before the first one its n-grams reach back to."""
         return max(self.sizes) - 1
+
+    @property
+    def hashes(self) -> Tensor:
+        """The known n-grams' hashes, int64 (known,)."""
+        return self.known[self.known != _NONE]
 
     def know(self, hashes: Tensor) -> None:
         """Know these n-grams and no others: distinct hashes, int64 (up to `rows`,)."""
@@ -47,10 +52,10 @@ class NgramEmbedding(nn.Module):
         if recent is not None:
             recent.copy_(padded[:, padded.size(1) - self.context :])
         hashes = torch.stack(list(ngram_hashes(padded, self.sizes)), dim=-1)  # (B, T, sizes)
-        unknown = len(self.known)
-        rows = torch.searchsorted(self.known, hashes).clamp(max=unknown - 1)
-        rows = torch.where(self.known[rows] == hashes, rows, unknown)
-        embedded: Tensor = self.table(rows.flatten(0, 1))  # (B * T, C)
+        rows = torch.searchsorted(self.known, hashes).clamp(max=len(self.known) - 1)
+        found = self.known[rows] == hashes
+        number = found.sum(dim=-1).flatten()  # (B * T,): how many known n-grams end at each position
+        embedded: Tensor = self.table(rows[found], number.cumsum(0) - number)  # (B * T, C)
         return embedded.view(*ids.shape, -1)
 
 

@@ -47,9 +47,9 @@ def epoch_batches(
     A pool of rows is sorted by length when one of its batches is due, so that an epoch starts at once.
     """
     random = np.random.PCG64([seed, epoch])
-    order = _permutation(random, len(lengths))
+    order = permutation(random, len(lengths))
     pool = batch_size * _BATCHES_SORTED_TOGETHER
-    for batch in _permutation(random, batch_count(lengths, batch_size))[skip:].tolist():
+    for batch in permutation(random, batch_count(lengths, batch_size))[skip:].tolist():
         start = batch * batch_size
         rows = order[start - start % pool :][:pool]
         by_length = rows[np.argsort(lengths[rows], kind="stable")]
@@ -71,8 +71,9 @@ def batch_count(lengths: NDArray[np.int32], batch_size: int) -> int:
     return -(-len(lengths) // batch_size)
 
 
-def _permutation(random: np.random.PCG64, size: int) -> NDArray[np.int64]:
-    """From the generator's raw stream, which numpy promises to keep between versions (NEP 19), unlike `permutation`."""
+def permutation(random: np.random.PCG64, size: int) -> NDArray[np.int64]:
+    """0 to `size` - 1 in random order, from the generator's raw stream: numpy promises to keep that between versions
+    (NEP 19), unlike its own `permutation`."""
     return np.argsort(random.random_raw(size), kind="stable")
 
 

@@ -37,6 +37,8 @@ class TrainConfig:
     warmup_steps: int = 50
     weight_decay: float = 0.1
     """On matrices only (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019)."""
+    future_weight: float = 0.3
+    """What the loss of each of the model's `future_tokens` counts, beside 1 for the next token's."""
     ngram_dropout: float = 0.8
     """Largest share of positions whose n-grams are dropped in a step, from the third pass over the rows on (word
     dropout: Iyyer et al., 2015; `ngram_dropout` in `batches.py`)."""
@@ -65,6 +67,8 @@ class TrainConfig:
             raise ValueError(f"micro_batches must be between 1 and batch_size ({self.batch_size})")
         if self.held_out_share <= 0 or self.held_out_share >= 1:
             raise ValueError("held_out_share must be between 0 and 1")
+        if self.future_weight < 0:
+            raise ValueError("future_weight must be at least 0")
         if not 0 <= self.ngram_dropout < 1:
             raise ValueError("ngram_dropout must be at least 0 and below 1")
         if self.evaluations < 1 or self.patience < 1 or self.learning_rate <= 0:

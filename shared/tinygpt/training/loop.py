@@ -5,7 +5,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.distributed import ALONE, World
 from tinygpt.training.frequent_ngrams import frequent_ngrams
-from tinygpt.training.loss import bits_per_character, masked_loss, validation_loss
+from tinygpt.training.loss import bits_per_character, training_loss, validation_loss
 from tinygpt.training.memory import memory_errors
 from tinygpt.training.schedule import budget_used, learning_rate_scale
 from tinygpt.training.state import TrainingState
@@ -117,6 +117,7 @@ class _Run:
         self.callbacks = callbacks if world.is_first else ()
         self.folder = folder
         self.world = world
+        self.stop_requested = False
 
         wanted = (config.held_out_share, config.model.context_length, config.tokenizer)
         if (data.held_out_share, data.context_length, data.tokenizer_kind) != wanted:
@@ -124,23 +125,23 @@ class _Run:
         self.training = data.training
         self.held_out = data.held_out[:HELD_OUT_ROWS_SCORED]
 
-        ngrams = frequent_ngrams(config.model, self.training, self.training.lengths)
+        if not world.agree((asdict(replace(config, threads=None)), data.data_sha256)):
+            raise TrainingFailed(
+                "The processes disagree on the data or the settings: give all of them the same rows and options."
+            )
+        ngrams = frequent_ngrams(config.model, self.training, self.training.lengths, self._poll)
         self.state = TrainingState(config, data.tokenizer, ngrams, data.data_sha256, world)
         self.config = self.state.config
         if (folder / LAST_CHECKPOINT).exists():
             self.state.go_on_from(folder / LAST_CHECKPOINT)
-        if not world.agree((self.state.identity, self.state.step)):
-            raise TrainingFailed(
-                f"The processes disagree on the data, the settings or {LAST_CHECKPOINT}: give all of them the same "
-                f"rows and options, and one folder {folder}."
-            )
+        if not world.agree(self.state.step):
+            raise TrainingFailed(f"The processes disagree on {LAST_CHECKPOINT}: give all of them one folder {folder}.")
         if world.is_first:
             data.keep_training_rows(folder / TRAINING_ROWS)
         self.threads = Threads()
         self.weights = list(self.state.model.parameters())
         self.batches_of_an_epoch = batch_count(self.training.lengths, self.config.batch_size)
         self.labelled_tokens = 0
-        self.stop_requested = False
         self.started_at = self.saved_at = time.monotonic()
 
     # -- the loop
@@ -216,8 +217,8 @@ class _Run:
         if config.model.ngrams:
             epoch = self.state.step // self.batches_of_an_epoch
             batch = drop_ngrams(batch, ngram_dropout(epoch, config.ngram_dropout), config.seed, epoch)
-        loss, _ = masked_loss(self.state.model, batch.to(self.world.device))
-        return _Part(gradient_of(loss / labels, self.weights), loss.item())
+        loss, nats = training_loss(self.state.model, batch.to(self.world.device), config.future_weight)
+        return _Part(gradient_of(loss / labels, self.weights), nats)
 
     def _label_count(self, example: Example) -> int:
         return len(example.ids) - (example.labels.count(IGNORED) if self.config.masked else 0)

@@ -16,18 +16,41 @@ _LABELLED_STEP = 256
 
 
 def masked_loss(model: TinyGPT, batch: Batch) -> tuple[Tensor, int]:
-    """The summed cross-entropy (nats) over the labelled positions of a batch, and how many those are.
+    """The summed cross-entropy (nats) over the labelled positions of a batch, and how many those are."""
+    labelled = _labelled(batch)
+    features = _features(model, batch, labelled)
+    return _cross_entropy(model.head(features), batch.labels, labelled), len(labelled)
 
-    The last MLP and the head are computed only where there is a label, their number rounded up (see `collate`).
-    """
-    labels = batch.labels.flatten()
-    labelled = (labels != IGNORED).nonzero().squeeze(1)  # (labelled,)
-    unused = round_up(len(labelled), _LABELLED_STEP) - len(labelled)
-    wanted = F.pad(labelled, (0, unused))
-    features = model.features(batch.ids, wanted=wanted, ngram_weights=batch.ngram_weights)  # (labelled + unused, C)
-    targets = F.pad(labels[labelled], (0, unused), value=IGNORED)
-    logits = model.head(features)  # (labelled + unused, V)
-    return F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum"), len(labelled)
+
+def training_loss(model: TinyGPT, batch: Batch, future_weight: float) -> tuple[Tensor, float]:
+    """What a batch is learned by, and its `masked_loss` in nats: that, and the loss of every later token that the model
+    foretells (`ModelConfig.future_tokens`), summed over the positions that have one, times `future_weight`."""
+    labelled = _labelled(batch)
+    features = _features(model, batch, labelled)
+    loss = _cross_entropy(model.head(features), batch.labels, labelled)
+    nats = loss.item()
+    for ahead, logits in enumerate(model.future_logits(features), 1):
+        later = F.pad(batch.labels[:, ahead:], (0, ahead), value=IGNORED)
+        loss = loss + future_weight * _cross_entropy(logits, later, labelled)
+    return loss, nats
+
+
+def _labelled(batch: Batch) -> Tensor:
+    """The positions, of all rows' one after the other, that have a label."""
+    return (batch.labels.flatten() != IGNORED).nonzero().squeeze(1)
+
+
+def _features(model: TinyGPT, batch: Batch, positions: Tensor) -> Tensor:
+    """The features of these positions, their number rounded up (see `collate`), (N, C): the last MLP is computed for
+    them alone."""
+    unused = round_up(len(positions), _LABELLED_STEP) - len(positions)
+    return model.features(batch.ids, wanted=F.pad(positions, (0, unused)), ngram_weights=batch.ngram_weights)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
+    """The sum over `positions` of the cross-entropy of logits (N, V), where N may be more, and labels (rows, time)."""
+    targets = F.pad(labels.flatten()[positions], (0, len(logits) - len(positions)), value=IGNORED)
+    return F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum")
 
 
 @torch.no_grad()
