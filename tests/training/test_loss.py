@@ -69,7 +69,7 @@ def test_later_tokens_are_learned_as_well_within_their_row_and_count_by_their_we
     of_later_tokens = torch.tensor(0.0)
     features = gpt.features(batch.ids)
     for ahead, transform in enumerate(gpt.future, 1):
-        log_probabilities = F.log_softmax(gpt.head(transform(features)), dim=-1)
+        log_probabilities = F.log_softmax(gpt.head(features + transform(features)), dim=-1)
         for row, position in (batch.labels != IGNORED).nonzero().tolist():
             labels_after = batch.labels[row, position + ahead :]
             if len(labels_after) and labels_after[0] != IGNORED:

@@ -32,7 +32,7 @@ class ModelConfig:
     """Rows of the n-grams' table: how many of them have an embedding. In a run's settings it is the most that may."""
     future_tokens: int = 0
     """Tokens after the next that a position learns to foretell as well, in training alone (multi-token prediction:
-    Gloeckle et al., 2024): what is copied and what a word will be is then learned sooner."""
+    Gloeckle et al., 2024)."""
     tie_weights: bool = True
     """The output head shares the token embedding's weights (Press & Wolf, 2017)."""
     architecture: Architecture = "transformer"

@@ -108,15 +108,12 @@ class TinyGPT(nn.Module):
     def _initialise(self) -> None:
         """GPT-2's: normal with 0.02; what writes to the residual stream shrunk by the number of such writes.
 
-        What is added to a plain transformer starts at nothing: convolutions and n-grams at 0; what foretells a later
-        token at what foretells the next. An LSTM's own matrices, and vectors other than a bias, start as their module
-        says.
+        What is added to a plain transformer starts at nothing: convolutions, n-grams and what foretells later tokens
+        at 0. An LSTM's own matrices, and vectors other than a bias, start as their module says.
         """
         for name, parameter in self.named_parameters():
-            if name.endswith(("convolution.weight", "table.weight")):
+            if name.endswith(("convolution.weight", "table.weight")) or name.startswith("future."):
                 nn.init.zeros_(parameter)
-            elif name.startswith("future."):
-                nn.init.eye_(parameter)
             elif name.endswith(".weight") and parameter.dim() == 2:
                 writes_to_stream = name.endswith("output.weight")
                 scale = 1 / math.sqrt(2 * self.config.layers) if writes_to_stream else 1.0
@@ -181,7 +178,7 @@ class TinyGPT(nn.Module):
     def future_logits(self, features: Tensor) -> list[Tensor]:
         """features (..., C) to logits (..., V) over the token after the next, over the one after that, and so on: those
         of `config.future_tokens` tokens. Only training asks for them."""
-        return [self.head(transform(features)) for transform in self.future]
+        return [self.head(features + transform(features)) for transform in self.future]
 
     def make_cache(self, batch: int = 1) -> Cache:
         """An empty cache for `batch` sequences that are decoded side by side."""
