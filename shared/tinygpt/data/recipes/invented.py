@@ -27,25 +27,9 @@ _IN_USE_TEXT = """
 json csv re os math random date datetime timedelta path file result total count text out io self cls args row rows
 index item items number numbers word words key value values line lines letter cases draw seed code
 """
-_MISLEADING_TEXT = """
-totals sums summed average mean medians minimum maximum smallest largest shortest longest highest lowest biggest counts
-counted lengths sizes square squared cube cubes cubed roots doubles doubled halves halved tripled products powers
-factors primes evens odds positives negatives zeros signs rounded uniques repeats doubled_up pairs paired zipped
-grouped merged combined joined joined_up parts pieces splits chunks slices firsts lasts heads tails starts ends
-prefixes suffixes uppers lowered capitals titled stripped trimmed padded replaced removed deleted dropped added
-appended inserted extended update updates changed swapped flipped mirrored rotated shifted shuffled in_order ordered
-ranked matched matches found missing filtered selected picked common shared union overlap lookups indexes
-positions counters vowels consonants digits spaces commas sentences sayings fractions percents day_of months
-weekdays folders parsed dumped loaded printed shown formatted longest_one last_ones first_ones
-"""
-_MISLEADING = _MISLEADING_TEXT.split()
 _NOUNS = _NOUNS_TEXT.split()
 _IN_USE = frozenset(_IN_USE_TEXT.split())
 """Names that the code or the checks of some family use for themselves."""
-
-
-MISLEADING = 0.25
-"""How often an altered name sounds like a task."""
 
 
 def _syllables(rng: Random) -> str:
@@ -76,14 +60,11 @@ def invented_name(rng: Random) -> str:
 
 def altered_name(name: str, rng: Random) -> str:
     """A name with the beginning of a known one, which then foretells nothing of its end: "accounrt", "repl", "stufff".
-    Or one that sounds like a task of its own: "squared", "averages", so that a word alone does not tell the task.
 
     It is `name` itself where that is too short, or what came of it can't be used.
     """
     if len(name) < 3:
         return name
-    if name.islower() and rng.random() < MISLEADING:
-        return rng.choice(_MISLEADING)
     at = rng.randrange(2, len(name) + 1)
     kept, letter, rest = name[: at - 1], name[at - 1], name[at:]
     altered = rng.choice(
