@@ -11,15 +11,18 @@ from tinygpt.data.examples import Split
 from tinygpt.data.rows import Row, read_rows
 from tinygpt.data.store import held_out_rows
 from tinygpt.evaluation.evaluate import EvaluationProgress, evaluate
+from tinygpt.inference.decoder import Backend
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex
 from tinygpt.model.checkpoint import Checkpoint
 
 log = structlog.get_logger()
 
-_SAMPLE = 100
+_SAMPLE = 50
 _SLOTS = 32
 """Prompts that are answered at once."""
+_BACKEND: Backend = "torch"
+"""So few answers are written before the compiled decoder's kernels would be compiled."""
 
 
 class ScoringStopped(Exception):
@@ -49,7 +52,9 @@ def score(
             raise ScoringStopped
 
     index = RetrievalIndex(training)
-    generator = CodeGenerator(checkpoint.model, checkpoint.tokenizer, index, model_id="challenger", slots=_SLOTS)
+    generator = CodeGenerator(
+        checkpoint.model, checkpoint.tokenizer, index, model_id="challenger", slots=_SLOTS, backend=_BACKEND
+    )
     try:
         report = evaluate(generator, sample, training_rows=training, workers=1, on_progress=told)
     except (TinyGPTError, OSError) as error:
