@@ -36,6 +36,10 @@ CONFIG = TrainConfig(
     precision="fp32",
 )
 """An evaluation after steps 10, 20 and 30; seven batches an epoch."""
+HOPELESS = replace(
+    CONFIG, optimizer="adamw", learning_rate=1e-30, table_learning_rate=1e-30, max_steps=100, evaluations=10, patience=2
+)
+"""Learns nothing: no evaluation is better than the first."""
 
 
 def metrics_of(result: TrainResult) -> RunMetrics:
@@ -150,17 +154,8 @@ def test_at_least_a_tenth_of_the_rows_is_held_out_and_never_trained_on(tmp_path:
 
 def test_a_run_without_one_gain_stops_when_its_patience_ends(tmp_path: Path) -> None:
     witness = Witness()
-    hopeless = replace(
-        CONFIG,
-        optimizer="adamw",
-        learning_rate=1e-30,
-        table_learning_rate=1e-30,
-        max_steps=100,
-        evaluations=10,
-        patience=2,
-    )
 
-    result = train(hopeless, ROWS, [witness], folder=tmp_path)
+    result = train(HOPELESS, ROWS, [witness], folder=tmp_path)
 
     assert result.reason is StopReason.PATIENCE
     assert [progress.step for progress in witness.evaluations] == [10, 20, 30]
@@ -293,18 +288,9 @@ def test_an_evaluation_scores_no_more_rows_than_it_has_time_for(
 
 
 def test_patience_is_not_renewed_by_a_stop(tmp_path: Path) -> None:
-    hopeless = replace(
-        CONFIG,
-        optimizer="adamw",
-        learning_rate=1e-30,
-        table_learning_rate=1e-30,
-        max_steps=100,
-        evaluations=10,
-        patience=2,
-    )
-    train(hopeless, ROWS, [StopAfter(25)], folder=tmp_path)
+    train(HOPELESS, ROWS, [StopAfter(25)], folder=tmp_path)
 
-    result = train(hopeless, ROWS, folder=tmp_path)
+    result = train(HOPELESS, ROWS, folder=tmp_path)
 
     assert (result.reason, result.steps) == (StopReason.PATIENCE, 30)
 
