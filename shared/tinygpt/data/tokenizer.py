@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -133,8 +134,10 @@ class CharacterTokenizer(Tokenizer):
 
     def encode(self, text: str) -> list[int]:
         """The id of every character, `<UNK>` for one that the vocabulary lacks."""
-        ids = self._ids
-        return [ids.get(character, UNK) for character in text]
+        return list(map(self._ids.get, text, repeat(UNK)))
+
+    def character_count(self, ids: Sequence[int]) -> int:
+        return len(ids)
 
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.characters[i - len(CONTROL_TOKENS)] for i in ids if i >= len(CONTROL_TOKENS))

@@ -14,7 +14,7 @@ from tinygpt.evaluation.judge import Attempt, why_failed
 from tinygpt.evaluation.limits import Limits
 from tinygpt.evaluation.report import Answered, BrokenRow, EvaluationReport, Group, RowOutcome
 from tinygpt.evaluation.sandbox import WHAT_THIS_IS_NOT, Sandbox
-from tinygpt.evaluation.syntax_tree import normalised
+from tinygpt.evaluation.syntax_tree import SameCode, normalised
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.postprocess import parses
 from tinygpt.inference.retrieval import RetrievalIndex
@@ -133,7 +133,7 @@ def _outcomes(
     training_rows: Sequence[Row],
     workers: int,
 ) -> list[RowOutcome]:
-    trained = {normalised(row.code) for row in training_rows}
+    trained = SameCode(row.code for row in training_rows)
     matches = RetrievalIndex(training_rows).nearest_of_each([row.prompt for row in rows], workers=workers)
     remaining = iter(reasons)
     outcomes = []
@@ -154,7 +154,7 @@ def _outcomes(
                 nearest_code=match.row.code if match else None,
                 similarity=match.similarity if match else 0.0,
                 memorised=bool(model.code) and match is not None and tree == normalised(match.row.code),
-                seen_code=bool(model.code) and tree in trained,
+                seen_code=bool(model.code) and model.code in trained,
             )
         )
     return outcomes

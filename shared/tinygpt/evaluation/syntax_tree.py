@@ -1,11 +1,54 @@
 """Whether two texts are the same code, whatever their spaces, quotes and comments."""
 
 import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import lru_cache
+
+_WORD = re.compile(r"\w+")
+_NO_TREE = (SyntaxError, ValueError, RecursionError, MemoryError, SystemError)
+"""What Python raises on text of which it makes no tree; the last for a parse within a parse."""
 
 
+@lru_cache(maxsize=2**18)
 def normalised(code: str) -> str:
     """The syntax tree as text; the text itself, stripped, where it does not parse."""
     try:
         return ast.dump(ast.parse(code))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except _NO_TREE:
         return code.strip()
+
+
+class SameCode:
+    """`code in SameCode(codes)`: whether one of many codes is the same.
+
+    To make a tree takes longer than all else here. What has the same tree has the same names, so only the codes with
+    all the names of the one that is asked for are parsed.
+    """
+
+    def __init__(self, codes: Iterable[str]) -> None:
+        self._codes = list(dict.fromkeys(codes))
+        self._with_word: defaultdict[str, set[int]] = defaultdict(set)
+        for i, code in enumerate(self._codes):
+            for word in _WORD.findall(code):
+                self._with_word[word].add(i)
+
+    def __contains__(self, code: str) -> bool:
+        having = sorted((self._with_word.get(word, set()) for word in _words(code)), key=len)
+        candidates = having[0].intersection(*having[1:]) if having else range(len(self._codes))
+        return any(normalised(self._codes[i]) == normalised(code) for i in candidates)
+
+
+def _words(code: str) -> set[str]:
+    """Words that every text of the same code has: its names (but Python reads some letters beyond ASCII as others)."""
+    try:
+        tree = ast.parse(code)
+    except _NO_TREE:
+        return set(_WORD.findall(code))
+    names = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.FunctionDef(name=name):
+                names.add(name)
+    return {name for name in names if name.isascii()}
