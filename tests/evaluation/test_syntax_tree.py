@@ -42,7 +42,7 @@ def test_what_is_no_python_is_the_same_where_its_text_is() -> None:
 
 
 def test_what_is_nested_too_deep_for_a_tree_is_compared_as_text() -> None:
-    deep = "-" * 900 + "x"  # Python parses it, but gives up on its tree as text
+    deep = "-" * 1500 + "x"  # Python parses it, but gives up on its tree as text
 
     assert deep in SameCode([deep + "\n", "x"])
     assert deep not in SameCode(["-" + deep])
