@@ -18,7 +18,7 @@ from tinygpt.model.checkpoint import Checkpoint
 
 log = structlog.get_logger()
 
-_SAMPLE = 100
+_SAMPLE = 50
 _SLOTS = 32
 """Prompts that are answered at once."""
 _BACKEND: Backend = "torch"

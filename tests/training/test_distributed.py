@@ -13,9 +13,10 @@ import torch
 from tests.conftest import wait_until
 from tests.training.checkpoints import differences, state_of
 from tests.training.run_in_process import ROWS, VARIANTS, Curve
+from tinygpt.contracts.errors import TrainingFailed
 from tinygpt.data.rows import write_rows
 from tinygpt.model.checkpoint import load_checkpoint
-from tinygpt.training.distributed import ALONE, joined
+from tinygpt.training.distributed import ALONE, World, joined
 from tinygpt.training.loop import train
 
 pytestmark = pytest.mark.timeout(900)
@@ -92,6 +93,18 @@ def test_ctrl_c_saves_once_and_ends_both(tmp_path: Path) -> None:
     assert output.count("Saving; Ctrl-C again to leave without.") == 1
     assert output.count("Stopped at step") == 1
     assert (out / "last.pt").exists()
+
+
+def test_processes_with_other_rows_are_told_before_they_wait_for_one_anothers_weights(tmp_path: Path) -> None:
+    class Disagreeing(World):
+        def agree(self, value: object) -> bool:
+            return False
+
+        def broadcast_weights(self, model: torch.nn.Module) -> None:
+            pytest.fail("weights of two sizes would be sent")
+
+    with pytest.raises(TrainingFailed, match="disagree on the data or the settings: give all of them the same rows"):
+        train(VARIANTS["with a table"], ROWS, folder=tmp_path, world=Disagreeing())
 
 
 def test_without_torchrun_a_process_is_alone() -> None:
