@@ -95,16 +95,14 @@ def test_ctrl_c_saves_once_and_ends_both(tmp_path: Path) -> None:
     assert (out / "last.pt").exists()
 
 
-def test_processes_with_other_rows_are_told_before_they_wait_for_one_anothers_weights(tmp_path: Path) -> None:
-    class Disagreeing(World):
-        def agree(self, value: object) -> bool:
-            return False
-
-        def broadcast_weights(self, model: torch.nn.Module) -> None:
-            pytest.fail("weights of two sizes would be sent")
+def test_processes_with_other_rows_are_told_before_they_wait_for_one_anothers_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(World, "agree", lambda *_: False)
+    monkeypatch.setattr(World, "broadcast_weights", lambda *_: pytest.fail("weights of two sizes would be sent"))
 
     with pytest.raises(TrainingFailed, match="disagree on the data or the settings: give all of them the same rows"):
-        train(VARIANTS["with a table"], ROWS, folder=tmp_path, world=Disagreeing())
+        train(VARIANTS["with a table"], ROWS, folder=tmp_path)
 
 
 def test_without_torchrun_a_process_is_alone() -> None:
