@@ -36,6 +36,7 @@ CONFIGS = {
     "preset": replace(SIZES["tiny"], vocab_size=TOKENIZER.vocab_size, ngram_rows=6000),
     "plain": PLAIN,
     "modern": MODERN,
+    "one MLP": replace(MODERN, layers=3, mlps="last"),
     "rotary": replace(PLAIN, positions="rotary"),
     "qk_norm": replace(PLAIN, qk_norm=True),
     "one tap": replace(PLAIN, convolution=1),

@@ -1,5 +1,7 @@
 """The cache: reading in pieces is reading at once."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,14 +11,15 @@ from tinygpt.model.transformer import TinyGPT
 CONFIG = ModelConfig(vocab_size=30, context_length=16, layers=3, heads=2, width=8)
 
 
-def model() -> TinyGPT:
+def model(config: ModelConfig = CONFIG) -> TinyGPT:
     torch.manual_seed(0)
-    return TinyGPT(CONFIG).eval()
+    return TinyGPT(config).eval()
 
 
+@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, mlps="last")], ids=["every MLP", "the last MLP"])
 @pytest.mark.parametrize("pieces", [[16], [1] * 16, [8, 8], [10, 1, 1, 4], [1, 15]], ids=str)
-def test_reading_in_pieces_gives_the_logits_of_reading_at_once(pieces: list[int]) -> None:
-    gpt = model()
+def test_reading_in_pieces_gives_the_logits_of_reading_at_once(pieces: list[int], config: ModelConfig) -> None:
+    gpt = model(config)
     ids = torch.randint(0, 30, (2, 16))
     cache = gpt.make_cache(batch=2)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tinygpt.model.config import SIZES, ModelConfig
-from tinygpt.model.transformer import TinyGPT
+from tinygpt.model.transformer import Block, TinyGPT
 
 CONFIG = ModelConfig(vocab_size=30, context_length=16, layers=2, heads=2, width=8, dropout=0.0)
 
@@ -78,6 +78,13 @@ def test_blocks_add_to_the_stream_and_a_block_that_adds_nothing_lets_it_pass() -
     torch.testing.assert_close(gpt.features(ids), gpt.final_norm(stream))
 
 
+def test_the_last_block_alone_may_have_an_mlp() -> None:
+    gpt = model(replace(CONFIG, layers=3, mlps="last"))
+
+    assert [isinstance(block, Block) for block in gpt.blocks] == [False, False, True]
+    assert model(replace(CONFIG, layers=3)).parameter_count - gpt.parameter_count == 2 * (8 * 8 * 8 + 5 * 8 + 2 * 8)
+
+
 def test_what_writes_to_the_stream_starts_smaller() -> None:
     gpt = model(replace(CONFIG, width=64, layers=8))
     usual = gpt.blocks.get_submodule("0.mlp.expand").get_parameter("weight").std()
@@ -113,6 +120,7 @@ def test_every_parameter_learns() -> None:
         ({"width": 10, "heads": 4}, "not a multiple"),
         ({"dropout": 1.0}, "dropout"),
         ({"attention_dropout": -0.1}, "dropout"),
+        ({"mlps": "first"}, "every or last"),
     ],
 )
 def test_sizes_that_make_no_network_are_refused(sizes: dict[str, Any], says: str) -> None:

@@ -278,7 +278,7 @@ def _empty_sequences(weights: Weights, slots: int, context_length: int, kept: An
         keys=np.zeros((slots, layers, heads, positions // WIDE, width, WIDE), kept),
         values=np.zeros((slots, layers, heads, positions, width), kept),
         recent_projected=np.zeros((slots, layers, taps, channels), np.float32),
-        recent_normed=np.zeros((slots, layers, taps, weights.token_embedding.shape[1]), np.float32),
+        recent_normed=np.zeros((slots, len(weights.expand.bias), taps, weights.token_embedding.shape[1]), np.float32),
     )
 
 

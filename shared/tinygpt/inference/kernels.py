@@ -57,7 +57,7 @@ class Sequences(NamedTuple):
     recent_projected: Floats
     """(S, L, taps, 3 H D): inputs of the convolution before attention, position p at p modulo taps."""
     recent_normed: Floats
-    """(S, L, taps, C): of the one before the MLP."""
+    """(S, MLPs, taps, C): of the one before the MLP."""
 
 
 class Rows(NamedTuple):
@@ -89,9 +89,11 @@ class Rows(NamedTuple):
 def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> None:
     """Read the first `count` rows' tokens: their keys and values are kept, the stream is left in `rows.x`."""
     embed(weights, sequences.ids, rows, count)
+    without_mlp = len(weights.head_gain) - len(weights.expand.bias)
     for layer in range(len(weights.head_gain)):
         attention(weights, sequences, rows, count, layer)
-        mlp(weights, sequences, rows, count, layer)
+        if layer >= without_mlp:
+            mlp(weights, sequences, rows, count, layer - without_mlp)
 
 
 @kernel_of_parts
@@ -179,7 +181,7 @@ def attention(weights: Weights, sequences: Sequences, rows: Rows, count: int, la
 
 @inlined
 def mlp(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: int) -> None:
-    """Normalise, widen, GELU, narrow, add to the stream."""
+    """Normalise, widen, GELU, narrow, add to the stream. `layer` counts those that have an MLP."""
     layer_norm(rows.x, count, weights.mlp_norm, layer, weights.width, rows.normed)
     convolve(rows.normed, rows, count, weights.normed_convolution, layer, sequences.recent_normed)
     linear(rows.normed, count, weights.expand, layer, rows.hidden)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tinygpt.compiled.lanes import LANES, WIDE
-from tinygpt.model.transformer import TinyGPT
+from tinygpt.model.transformer import Block, TinyGPT
 
 Floats = NDArray[np.float32]
 WeightFormat = Literal["float32", "bfloat16", "int8"]
@@ -69,8 +69,9 @@ class Weights(NamedTuple):
     """(L, 2 H, D): what queries, then keys are multiplied by: the scores' scale, then 1."""
     attention_output: Linear
     mlp_norm: Norm
+    """Of the last layers that have an MLP, as all that follows."""
     normed_convolution: Floats
-    """(L, taps, C)"""
+    """(MLPs, taps, C)"""
     expand: Linear
     contract: Linear
     final_norm: Norm
@@ -84,6 +85,7 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
     if config.architecture != "transformer":
         raise ValueError(f"the compiled decoder has no kernels for the architecture {config.architecture}")
     blocks: list[Any] = list(model.blocks)
+    with_mlp = [block for block in blocks if isinstance(block, Block)]
     attentions = [block.attention for block in blocks]
     heads, head_width = config.heads, config.head_width
     rotary = config.positions == "rotary"
@@ -125,10 +127,10 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
         projected_convolution=convolutions([by_head(a.convolution.weight, 1) for a in attentions if a.convolution]),
         head_gain=np.stack([head_gain(attention) for attention in attentions]),
         attention_output=_linear(attention_output, format),
-        mlp_norm=_norm([block.mlp_norm for block in blocks]),
-        normed_convolution=convolutions([_pad(b.convolution.weight, WIDE, 1) for b in blocks if b.convolution]),
-        expand=_linear([(block.mlp.expand.weight, block.mlp.expand.bias) for block in blocks], format),
-        contract=_linear([(block.mlp.output.weight, block.mlp.output.bias) for block in blocks], format),
+        mlp_norm=_norm([block.mlp_norm for block in with_mlp]),
+        normed_convolution=convolutions([_pad(b.convolution.weight, WIDE, 1) for b in with_mlp if b.convolution]),
+        expand=_linear([(block.mlp.expand.weight, block.mlp.expand.bias) for block in with_mlp], format),
+        contract=_linear([(block.mlp.output.weight, block.mlp.output.bias) for block in with_mlp], format),
         final_norm=_norm([model.final_norm]),
         head=_linear([(model.head.weight, None)], format),
     )

@@ -26,6 +26,9 @@ class ModelConfig:
     convolution: int = 0
     """Taps of the short causal convolutions on queries, keys and values and on the MLP's input (Fu et al., 2023;
     `convolution.py`)."""
+    mlps: Literal["every", "last"] = "every"
+    """Which blocks have an MLP: `every` one (Vaswani et al., 2017), or the `last` alone, after all attention (the order
+    of sublayers: Press et al., 2020). Training computes the last one's where there is a label, and nowhere else."""
     ngrams: tuple[int, ...] = ()
     """Sizes of the n-grams of tokens with an embedding of their own (Pagnoni et al., 2024; `ngrams.py`)."""
     ngram_rows: int = 98_304
@@ -55,6 +58,8 @@ class ModelConfig:
         object.__setattr__(self, "ngrams", tuple(self.ngrams))
         if self.architecture not in get_args(Architecture):
             raise ValueError(f"architecture is {self.architecture!r}; it must be transformer, lstm or mamba")
+        if self.mlps not in ("every", "last"):
+            raise ValueError(f"mlps is {self.mlps!r}; it must be every or last")
         if self.positions not in ("learned", "rotary"):
             raise ValueError(f"positions is {self.positions!r}; it must be learned or rotary")
         if self.positions == "rotary" and self.head_width % 2:
@@ -76,6 +81,7 @@ _MODERN: dict[str, Any] = {
     "positions": "rotary",
     "qk_norm": True,
     "convolution": 3,
+    "mlps": "last",
     "ngrams": (2, 3, 4, 6, 9),
     "future_tokens": 2,
 }

@@ -35,21 +35,33 @@ class MLP(nn.Module):
         return y
 
 
-class Block(nn.Module):
-    """Attention, then MLP, each normalised before and added back to the stream."""
+class AttentionBlock(nn.Module):
+    """Attention, normalised before and added back to the stream."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.width)
         self.attention = CausalSelfAttention(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
+        """x (B, T, C) to (B, T, C)."""
+        y: Tensor = x + self.dropout(self.attention(self.attention_norm(x), cache))
+        return y
+
+
+class Block(AttentionBlock):
+    """Attention, then MLP, each normalised before and added back to the stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
         self.mlp_norm = nn.LayerNorm(config.width)
         self.convolution = ShortConvolution(config.convolution, config.width) if config.convolution else None
         self.mlp = MLP(config)
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, cache: LayerCache | None = None, wanted: Tensor | None = None) -> Tensor:
         """x (B, T, C) to (B, T, C); or, of the positions `wanted` (N) of the B * T alone, to (N, C)."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), cache))
+        x = super().forward(x, cache)
         normed = self._mlp_input(x, cache)
         if wanted is not None:
             x, normed = x.flatten(0, 1)[wanted], normed.flatten(0, 1)[wanted]
@@ -95,7 +107,10 @@ class TinyGPT(nn.Module):
             self.position_embedding = nn.Embedding(config.context_length, config.width)
         self.ngram_embedding = NgramEmbedding(config.ngrams, config.ngram_rows, config.width) if config.ngrams else None
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(_BLOCKS[config.architecture](config) for _ in range(config.layers))
+        block = _BLOCKS[config.architecture]
+        earlier_block = AttentionBlock if config.mlps == "last" and block is Block else block
+        self.blocks = nn.ModuleList(earlier_block(config) for _ in range(config.layers - 1))
+        self.blocks.append(block(config))
         self.final_norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
         self.future = nn.ModuleList(
@@ -134,9 +149,11 @@ class TinyGPT(nn.Module):
         computed for them only. With `ngram_weights` (B, T), a position's n-grams count so much.
         """
         x = self._embed(ids, cache, ngram_weights)
-        for i, block in enumerate(self.blocks):
-            is_last = i == len(self.blocks) - 1
-            x = block(x, cache.layers[i] if cache is not None else None, wanted if is_last else None)
+        layer_caches = cache.layers if cache is not None else [None] * len(self.blocks)
+        *earlier, last = self.blocks
+        for block, layer_cache in zip(earlier, layer_caches, strict=False):
+            x = block(x, layer_cache)
+        x = last(x, layer_caches[-1], wanted)
         if cache is not None:
             cache.length += ids.size(1)
         normed: Tensor = self.final_norm(x)
@@ -166,7 +183,7 @@ class TinyGPT(nn.Module):
                 x = block(x)
             read = layer
             block = self.blocks[layer]
-            assert isinstance(block, Block)
+            assert isinstance(block, AttentionBlock)
             weights.append(block.attention.weights(block.attention_norm(x), heads))
         return weights
 
