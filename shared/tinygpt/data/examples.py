@@ -29,14 +29,21 @@ def example_of(tokens: list[int], code_start: int, code_characters: int) -> Exam
     return Example(ids=tokens[:-1], labels=labels, code_characters=code_characters)
 
 
-def encode_example(row: Row, tokenizer: Tokenizer, context_length: int) -> Example | None:
-    """The row as inputs and labels of at most `context_length`; None where the cut leaves nothing to learn."""
+def encode_row(row: Row, tokenizer: Tokenizer, context_length: int) -> tuple[list[int], int, int] | None:
+    """What `example_of` makes an example from: the row's tokens, cut after one more than `context_length`, where its
+    code starts, and its code's characters. None where the cut leaves nothing to learn."""
     tokens, code_start = tokenizer.encode_supervised(row.prompt, row.code)
     tokens = tokens[: context_length + 1]
     code_characters = tokenizer.character_count(tokens[code_start:])
     if code_characters == 0:  # nothing is left, or no more than the first bytes of a character
         return None
-    return example_of(tokens, code_start, code_characters)
+    return tokens, code_start, code_characters
+
+
+def encode_example(row: Row, tokenizer: Tokenizer, context_length: int) -> Example | None:
+    """The row as inputs and labels of at most `context_length`; None where the cut leaves nothing to learn."""
+    encoded = encode_row(row, tokenizer, context_length)
+    return example_of(*encoded) if encoded is not None else None
 
 
 def encode_examples(rows: Sequence[Row], tokenizer: Tokenizer, context_length: int) -> list[Example]:

@@ -16,6 +16,7 @@ from tinygpt.durable import open_whole
 Format = Literal["jsonl", "csv", "sqlite"]
 _LONGEST_SQLITE_VALUE = 1_000_000
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+_TO_JSON = json.JSONEncoder(ensure_ascii=False, default=bytes.hex).encode
 REQUIRED_KEYS = ("prompt", "code")
 _SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -38,9 +39,7 @@ class Row:
     def to_json(self) -> str:
         """One line of JSONL. Of the further keys, a SQLite BLOB becomes its hexadecimal digits, and half a surrogate
         pair, which UTF-8 has no bytes for, the JSON escape that stands for it."""
-        text = json.dumps(
-            {"prompt": self.prompt, "code": self.code, **self.extra}, ensure_ascii=False, default=bytes.hex
-        )
+        text = _TO_JSON({"prompt": self.prompt, "code": self.code, **self.extra})
         return text.encode(errors="backslashreplace").decode()
 
 

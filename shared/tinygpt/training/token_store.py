@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygpt.contracts.errors import InvalidDataset, TrainingFailed
-from tinygpt.data.examples import IGNORED, TOO_FEW_PROMPTS, Example, encode_example, example_of, normalise, prompt_hash
+from tinygpt.data.examples import TOO_FEW_PROMPTS, Example, encode_row, example_of, normalise, prompt_hash
 from tinygpt.data.rows import Row, stream_rows
 from tinygpt.data.tokenizer import Tokenizer, TokenizerKind, make_tokenizer, tokenizer_from_dict
 from tinygpt.durable import open_whole, sha256_of, storage_errors, sync_folder, write_whole
@@ -279,14 +279,14 @@ def _write_tokens(
     offsets, code_starts, code_characters = array("q", [0]), array("i"), array("i")
     with open_whole(folder / f"{side}.tokens") as file:
         for row in rows:
-            example = encode_example(row, tokenizer, context_length)
-            if example is None:
+            encoded = encode_row(row, tokenizer, context_length)
+            if encoded is None:
                 continue
-            tokens = [*example.ids, example.labels[-1]]
+            tokens, code_start, characters = encoded
             file.write(np.array(tokens, token_type).tobytes())
             offsets.append(offsets[-1] + len(tokens))
-            code_starts.append(example.labels.count(IGNORED) + 1)
-            code_characters.append(example.code_characters)
+            code_starts.append(code_start)
+            code_characters.append(characters)
     if not code_starts:
         raise TrainingFailed(
             f"No {side.replace('_', '-')} row has code within the context of {context_length} tokens: "
@@ -304,7 +304,7 @@ def _rows_file(folder: Path, side: Side) -> Path:
 
 def _stored_rows(folder: Path, side: Side) -> Iterator[Row]:
     """Prompt and code of the rows that `_split_into_files` wrote: good ones, so they aren't looked at again."""
-    with _rows_file(folder, side).open("rb") as file:
+    with _rows_file(folder, side).open(encoding="utf-8", newline="\n") as file:
         for line in file:
             record = json.loads(line)
             yield Row(record["prompt"], record["code"])
