@@ -24,12 +24,13 @@ _EXAMPLE = '{"prompt": "reverse the list nums"}'
 async def quick_start(gateway: Gateway) -> None:
     """Runs beside the server from its start; a failure here is told and never takes the server down."""
     try:
-        if await run_in_threadpool(gateway.volume.current) is None:
+        while await run_in_threadpool(gateway.volume.current) is None:
             run = await _run_to_follow(gateway)
-            log.info("no model yet, so the quick-start model is trained now", run_id=run.run_id)
-            if not await _followed_to_success(gateway, run):
+            log.info("no model yet, so one is trained now", run_id=run.run_id, preset=run.request.preset)
+            if not await _followed_to_success(gateway, run) and (run.origin == "quick-start" or _stopping(gateway)):
                 return
-        await _until_serving(gateway)
+        if not await _serving(gateway):
+            return
         log.info("ready", door=gateway.settings.door, docs=f"{gateway.settings.door}/docs")
         key = " -H 'authorization: Bearer <your key>'" if gateway.settings.api_keys.get_secret_value() else ""
         curl = f"curl -s {gateway.settings.door}/generate{key} -H 'content-type: application/json' -d '{_EXAMPLE}'"
@@ -51,9 +52,10 @@ async def _run_to_follow(gateway: Gateway) -> RunRecord:
 
 
 def _find_or_create(gateway: Gateway) -> RunRecord:
-    """A run that is under way already, else a new one. Of several gateways, one creates it: the key is the same."""
+    """A run under way that may give a model, else a new one. Of several gateways, one creates it: the key is the
+    same."""
     with redis_errors():
-        active = gateway.runs.active()
+        active = [run for run in gateway.runs.active() if run.request.promote != "never"]
         if active:
             return active[0]
         request = TrainRequest(preset="quick-start")
@@ -101,8 +103,14 @@ def _tell(event: RunEvent) -> None:
     log.info("training", step=data["step"], loss=loss, seconds_left=round(data.get("seconds_left") or 0))
 
 
-async def _until_serving(gateway: Gateway) -> None:
-    while not gateway.draining.is_set():
+async def _serving(gateway: Gateway) -> bool:
+    """Wait until a model server has a model. False where the gateway stops before."""
+    while not _stopping(gateway):
         if any(health and health.status == "ok" for health in (await gateway.model_servers.health()).values()):
-            return
+            return True
         await asyncio.sleep(0.5)
+    return False
+
+
+def _stopping(gateway: Gateway) -> bool:
+    return gateway.draining.is_set()

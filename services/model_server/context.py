@@ -77,7 +77,7 @@ class ModelServer:
     def health(self) -> ModelServerHealth:
         held = self.models.held
         return ModelServerHealth(
-            status="ok" if held else "loading",
+            status="ok" if held else "no_model" if self.models.none_promoted else "loading",
             reason=self.models.why_not(),
             model=held.info if held else None,
             uptime_seconds=round(time.monotonic() - self._started_at, 1),

@@ -127,18 +127,23 @@ class ModelHolder:
         held = self.held
         if held is not None:
             return held
-        if self._looked and self._volume.current() is None:
+        if self.none_promoted:
             raise NoModel("There is no model yet: POST /train makes one.", retry_after=_RETRY_AFTER_SECONDS)
         raise ModelLoading(
             f"The model is loading: try again shortly.{f' ({self.problem})' if self.problem else ''}",
             retry_after=_RETRY_AFTER_SECONDS,
         )
 
+    @property
+    def none_promoted(self) -> bool:
+        """Whether there is no model to load."""
+        return self._looked and self._volume.current() is None
+
     def why_not(self) -> str | None:
         """Why `/health` has no model, or not the newest one."""
-        if self._held is None and self._looked and self.problem is None:
-            return "no model has been promoted yet: POST /train makes one"
-        return self.problem
+        if self.problem is not None or self.held is not None:
+            return self.problem
+        return "no model has been promoted yet: POST /train makes one" if self.none_promoted else "the model is loading"
 
     def _all(self) -> list[Held]:
         with self._lock:

@@ -77,6 +77,7 @@ class RunReporter(Callback):
         return None
 
     def _report(self, kind: Literal["progress", "evaluation"], progress: Progress) -> None:
+        self._lease.renew_if_due()  # a process that was stopped for long finds out before it writes
         event = RunEvent(type=kind, at=time.time(), data=progress.model_dump(mode="json", exclude_none=True))
         with storage_errors(self._events_path), self._events_path.open("a", encoding="utf-8") as file:
             file.write(event.model_dump_json(exclude={"id"}) + "\n")

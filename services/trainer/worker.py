@@ -3,12 +3,13 @@
 import signal
 from typing import Any
 
-import redis
 import structlog
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 
 from services.trainer.settings import TrainerSettings
+from tinygpt.contracts.errors import RedisUnavailable
+from tinygpt.runtime.queue import redis_errors
 from tinygpt.runtime.runs import RunStore
 
 log = structlog.get_logger()
@@ -44,15 +45,16 @@ class TrainerWorker(Worker):
     def maintain_heartbeats(self, *args: Any, **kwargs: Any) -> None:
         """Every few seconds while a job runs. Redis may be away for a moment: the job's own lease decides its fate."""
         try:
-            super().maintain_heartbeats(*args, **kwargs)
-            self._recover_lost_runs()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            log.warning("redis can't be reached; the run goes on", reason=str(error))
+            with redis_errors():
+                super().maintain_heartbeats(*args, **kwargs)
+                self._recover_lost_runs()
+        except RedisUnavailable as error:
+            log.warning("the run goes on without redis", reason=error.message)
 
-    def handle_work_horse_killed(self, job: Any, _pid: int, ret_val: int, _rusage: Any) -> None:
+    def handle_work_horse_killed(self, job: Any, pid: int, ret_val: int, _rusage: Any) -> None:
         """The child died without a word (out of memory, most often): its run need not wait for the lease to lapse."""
         log.warning("the run's process died", run_id=job.id, wait_status=ret_val)
-        self._runs.forget_lease(job.id)
+        self._runs.forget_lease(job.id, pid)
 
     def handle_warm_shutdown_request(self) -> None:
         """SIGTERM and Ctrl-C: the run under way saves, goes back to the queue and ends."""
@@ -63,9 +65,10 @@ class TrainerWorker(Worker):
     def teardown(self) -> None:
         """Redis may have stopped first, as when a whole stack does: it forgets a worker whose farewell it misses."""
         try:
-            super().teardown()  # type: ignore[no-untyped-call]
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            log.warning("redis can't be reached; the trainer leaves without a farewell", reason=str(error))
+            with redis_errors():
+                super().teardown()  # type: ignore[no-untyped-call]
+        except RedisUnavailable as error:
+            log.warning("the trainer leaves without a farewell", reason=error.message)
 
     def _recover_lost_runs(self) -> None:
         self._alive_file.touch()

@@ -11,6 +11,7 @@ from tinygpt.data.tokenizer import CODE, PAD, PROMPT, UNK
 from tinygpt.inference.decoder import Backend, Decoder, Written, decode, make_decoder
 from tinygpt.inference.postprocess import closers
 from tinygpt.inference.sampling import SamplingParameters
+from tinygpt.model.transformer import AttentionBlock
 
 GREEDY = SamplingParameters()
 PROMPT_IDS = [PROMPT, 10, 11, 12, CODE]
@@ -278,6 +279,17 @@ def test_balanced_text_closes_no_bracket_that_is_not_open(backend: Backend) -> N
 
     assert balanced_share(True) == 1
     assert balanced_share(False) < 0.9
+
+
+@every_backend
+def test_keys_that_are_no_numbers_are_not_taken_for_faint_ones(backend: Backend) -> None:
+    model = random_model(ends=False)
+    block = model.blocks[0]
+    assert isinstance(block, AttentionBlock)
+    with torch.no_grad():
+        block.attention.query_key_value.weight[CONFIG.width] = torch.nan
+
+    assert decode(decoder(backend, model), PROMPT_IDS, EVERYTHING, max_new_tokens=3).ended == "nan"
 
 
 @every_backend

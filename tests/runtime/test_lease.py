@@ -1,11 +1,13 @@
 """The right to work on a run: one holder at a time, and a holder that stalled finds out."""
 
+import os
+
 import pytest
 import redis
 
 from tests.conftest import free_port, running_redis, wait_until
 from tinygpt.contracts.errors import LeaseLost
-from tinygpt.runtime.lease import Lease, lease_key
+from tinygpt.runtime.lease import Lease, forget_lease, lease_key
 from tinygpt.runtime.queue import connect
 from tinygpt.runtime.settings import Settings
 
@@ -27,6 +29,17 @@ def test_each_holder_has_a_larger_token_than_the_one_before(connection: redis.Re
     first = acquired(connection, 30)
     connection.delete(lease_key(RUN))
     assert acquired(connection, 30).token > first.token
+
+
+def test_the_lease_of_a_dead_process_is_forgotten_and_no_other(connection: redis.Redis) -> None:
+    lease = acquired(connection, 30)
+    forget_lease(connection, RUN, os.getpid() + 1)
+    lease.verify()
+
+    forget_lease(connection, RUN, os.getpid())
+
+    with pytest.raises(LeaseLost):
+        lease.verify()
 
 
 def test_a_lease_that_is_renewed_does_not_lapse(connection: redis.Redis) -> None:

@@ -1,6 +1,7 @@
 """The life of a run in Redis: the edges between its states, idempotency, limits, recovery, events."""
 
 import itertools
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,7 @@ def lose_worker(runs: RunStore, queue: Queue, run_id: str) -> None:
     """A worker took the job and the run, and was never heard of again."""
     queue.remove(run_id)
     started(runs, run_id)
-    runs.forget_lease(run_id)
+    runs.forget_lease(run_id, os.getpid())
 
 
 def states_told(runs: RunStore, run_id: str) -> list[str]:
@@ -79,7 +80,7 @@ def test_only_the_edges_of_transitions_exist(moves: list[str], runs: RunStore) -
                 case "give_back" if lease:
                     runs.give_back(lease)
                 case "lapse":
-                    runs.forget_lease(run_id)
+                    runs.forget_lease(run_id, os.getpid())
                 case "recover":
                     runs.recover()
         except (LeaseLost, Conflict):
@@ -249,7 +250,7 @@ def test_of_many_workers_at_once_one_starts_the_run(runs: RunStore) -> None:
 def test_a_worker_that_lost_its_run_can_neither_finish_it_nor_give_it_back(runs: RunStore, queue: Queue) -> None:
     run_id = new_run(runs)
     stalled = started(runs, run_id)
-    runs.forget_lease(run_id)
+    runs.forget_lease(run_id, os.getpid())
     runs.recover()
     successor = started(runs, run_id)
     with pytest.raises(LeaseLost):

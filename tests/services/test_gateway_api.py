@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tests.conftest import free_port, wait_until
 from tests.services.conftest import ROWS, StoreModel, serving, settings_of_gateway
 from tinygpt.contracts.errors import ErrorBody, InvalidRequest, ModelLoading, NoModel, TinyGPTError
 from tinygpt.contracts.generation import GenerateResponse, Timings, Usage
-from tinygpt.contracts.runs import DEFAULT_DATASET, RunState
+from tinygpt.contracts.runs import DEFAULT_DATASET, RunState, TrainRequest
 from tinygpt.runtime.queue import connect, training_queue
 from tinygpt.runtime.runs import RunStore
 from tinygpt.runtime.sse import sse_event
@@ -66,7 +67,8 @@ async def stalled(request: httpx.Request) -> httpx.Response:
 def refusing(error: TinyGPTError) -> Upstream:
     async def refuse(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/health":
-            return httpx.Response(503, json=HEALTHY | {"status": "loading", "reason": error.message})
+            status = "no_model" if isinstance(error, NoModel) else "loading"
+            return httpx.Response(503, json=HEALTHY | {"status": status, "reason": error.message})
         return httpx.Response(error.status, content=ErrorBody(error=error.detail()).model_dump_json())
 
     return refuse
@@ -231,8 +233,12 @@ def test_the_model_servers_refusal_is_passed_on_with_the_requests_own_id(door: D
     ],
     ids=["loading", "no_model", "unreachable"],
 )
-def test_without_a_model_server_that_serves_generate_is_503(door: Door, upstream: Upstream, code: str) -> None:
-    error_of(door(upstream).post("/generate", json={"prompt": "p"}), 503, code)
+def test_without_a_model_server_that_serves_generate_is_503_and_so_is_readiness(
+    door: Door, upstream: Upstream, code: str
+) -> None:
+    gateway = door(upstream)
+    error_of(gateway.post("/generate", json={"prompt": "p"}), 503, code)
+    error_of(gateway.get("/readyz"), 503, code)
 
 
 def test_a_deadline_that_passes_is_504(door: Door) -> None:
@@ -290,6 +296,22 @@ def test_a_run_is_accepted_recorded_and_queued(gateway: httpx.Client, runs: RunS
     assert gateway.get(f"/train/{record['run_id']}").json() == record
     assert gateway.get("/train").json()["runs"] == [record]
     assert [stored.run_id for stored in runs.active()] == [record["run_id"]]
+
+
+def test_the_quick_start_trains_a_model_where_no_run_under_way_gives_one(door: Door, runs: RunStore) -> None:
+    runs.create(TrainRequest(promote="never"), "d-1")
+    other, _ = runs.create(TrainRequest(), "d-1")
+    door(unreachable, quick_start=True)
+
+    def its_own() -> bool:
+        return any(run.origin == "quick-start" for run in runs.active())
+
+    time.sleep(1.0)  # it follows the other run
+    assert not its_own()
+    lease = runs.start(other.run_id, 60)
+    assert lease is not None
+    runs.finish(lease, RunState.FAILED, error=InvalidRequest("It can't be learned from.").detail())
+    wait_until(its_own, "it trains one of its own", seconds=60)
 
 
 def test_an_empty_request_trains_on_the_bundled_data(gateway: httpx.Client, volume: Volume) -> None:

@@ -20,7 +20,7 @@ from tests.conftest import free_port, running_redis, wait_until
 from tests.services.conftest import ROWS, StoreModel
 from tinygpt.contracts.errors import LeaseLost
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS
-from tinygpt.contracts.runs import Promotion, RunRecord, RunState, TrainRequest
+from tinygpt.contracts.runs import Progress, Promotion, RunRecord, RunState, TrainRequest
 from tinygpt.data.rows import Row, write_rows
 from tinygpt.data.store import store_dataset
 from tinygpt.durable import sha256_of
@@ -299,7 +299,7 @@ def test_a_worker_that_lost_its_lease_stops_and_changes_nothing_more(
     successor: list[object] = []
 
     def take_over() -> None:
-        runs.forget_lease(run_id)
+        runs.forget_lease(run_id, os.getpid())
         runs.recover()
         successor.append(runs.start(run_id, 60))
 
@@ -319,11 +319,26 @@ def test_a_checkpoint_is_refused_the_moment_the_lease_is_anothers(
     assert stalled is not None
     reporter = RunReporter(runs, stalled, tmp_path / "events.jsonl")
     reporter.before_write()
-    runs.forget_lease(run_id)
+    runs.forget_lease(run_id, os.getpid())
     runs.recover()
     assert runs.start(run_id, 60) is not None
     with pytest.raises(LeaseLost):
         reporter.before_write()
+
+
+def test_a_process_that_was_stopped_for_long_reports_nothing_more(
+    runs: RunStore, new_run: NewRun, tmp_path: Path
+) -> None:
+    run_id = new_run()
+    stopped = runs.start(run_id, 0.2)
+    assert stopped is not None
+    reporter = RunReporter(runs, stopped, tmp_path / "events.jsonl")
+    wait_until(lambda: runs.recover() or runs.get(run_id).state is RunState.QUEUED, "the lease lapses")
+    assert runs.start(run_id, 60) is not None
+    with pytest.raises(LeaseLost):
+        reporter.on_step(Progress(step=1, elapsed_seconds=1.0))
+    assert runs.get(run_id).progress is None
+    assert not (tmp_path / "events.jsonl").exists()
 
 
 def test_redis_away_for_a_moment_at_the_end_of_a_run_is_no_failure(

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from services.gateway.context import Gateway, GatewayDep
-from tinygpt.contracts.errors import Draining, NoModel, RedisUnavailable, UpstreamUnavailable
+from tinygpt.contracts.errors import Draining, ModelLoading, NoModel, RedisUnavailable, UpstreamUnavailable
 from tinygpt.contracts.models import GatewayHealth, Liveness, ModelServerHealth
 from tinygpt.runtime.queue import redis_errors
 
@@ -28,7 +28,10 @@ async def readyz(gateway: GatewayDep) -> dict[str, str]:
     servers = await gateway.model_servers.health()
     if not _serving(servers):
         reason = _why_not(servers)
-        if any(servers.values()):
+        statuses = {server.status for server in servers.values() if server is not None}
+        if "loading" in statuses:
+            raise ModelLoading(f"Not ready: {reason}.", retry_after=2)
+        if "no_model" in statuses:
             raise NoModel(f"Not ready: {reason}.", retry_after=5)
         raise UpstreamUnavailable(f"Not ready: {reason}.", retry_after=2)
     return {"status": "ok"}
@@ -65,7 +68,8 @@ def _why_not(servers: dict[str, ModelServerHealth | None]) -> str:
     reached = [health for health in servers.values() if health is not None]
     if not reached:
         return "no model server can be reached"
-    return reached[0].reason or "the model is loading"
+    loading = [health for health in reached if health.status == "loading"]
+    return (loading or reached)[0].reason or "the model is loading"
 
 
 def _queued_runs(gateway: Gateway) -> int | None:

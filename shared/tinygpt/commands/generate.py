@@ -17,7 +17,11 @@ from tinygpt.runtime.settings import Settings, load_settings
 from tinygpt.runtime.volume import Volume
 
 if TYPE_CHECKING:
+    from tinygpt.inference.decoder import Backend
     from tinygpt.inference.generator import CodeGenerator
+
+_BACKEND: "Backend" = "torch"
+"""One answer is written before the compiled decoder's kernels would be loaded, let alone compiled."""
 
 
 def generate(
@@ -107,7 +111,9 @@ def _generator(model: Path | None, *, slots: int) -> "CodeGenerator":
     checkpoint = load_checkpoint(path)
     rows = path.parent / TRAINING_ROWS
     index = RetrievalIndex(read_rows(rows)) if rows.exists() else None
-    return CodeGenerator(checkpoint.model, checkpoint.tokenizer, index, model_id=str(path), slots=slots)
+    return CodeGenerator(
+        checkpoint.model, checkpoint.tokenizer, index, model_id=str(path), slots=slots, backend=_BACKEND
+    )
 
 
 async def _show(generator: "CodeGenerator", request: GenerateRequest) -> GenerateResponse:

@@ -183,6 +183,17 @@ def maximum(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
 
 
 @_intrinsic
+def at_least(typing: Any, a: Any, least: Any) -> tuple[Any, Generate]:
+    """The larger of each two numbers, and NaN where `a` is."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
+        number, bound = arguments
+        return builder.select(builder.fcmp_ordered("<", number, bound), bound, number)
+
+    return _lanes(_lanes, _lanes), generate
+
+
+@_intrinsic
 def absolute(typing: Any, a: Any) -> tuple[Any, Generate]:
     return _elementwise("llvm.fabs", 1)
 

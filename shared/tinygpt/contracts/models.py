@@ -77,7 +77,7 @@ class LoadedModel(BaseModel):
 class ModelServerHealth(BaseModel):
     """`GET /health` of the model server."""
 
-    status: Literal["ok", "loading"]
+    status: Literal["ok", "loading", "no_model"]
     reason: str | None = Field(default=None, description="Why there is no model, or why a newer one was not loaded.")
     model: LoadedModel | None = None
     uptime_seconds: float

@@ -1,16 +1,11 @@
 """What every tokenizer offers, and the character one: control tokens, printable ASCII, what the corpus adds."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
-from pathlib import Path
 from typing import Any, Literal, Self
-
-from tinygpt.contracts.errors import InvalidCheckpoint
-from tinygpt.durable import write_whole
 
 PAD, UNK, PROMPT, CODE, EOS = range(5)
 CONTROL_TOKENS = ("<PAD>", "<UNK>", "<PROMPT>", "<CODE>", "<EOS>")
@@ -75,18 +70,6 @@ class Tokenizer(ABC):
     def character_count(self, ids: Sequence[int]) -> int:
         """The characters that `ids` stand for, a control token counted as one."""
         return len(self.decode(ids)) + sum(i < len(CONTROL_TOKENS) for i in ids)
-
-    def save(self, path: Path) -> None:
-        """Write the tokenizer as JSON."""
-        write_whole(path, json.dumps(self.to_dict(), ensure_ascii=False, indent=1))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote. Raises `InvalidCheckpoint`, naming the file."""
-        try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise InvalidCheckpoint(f"{path} is no tokenizer file: {error}.") from error
 
 
 def make_tokenizer(kind: TokenizerKind, texts: Iterable[str]) -> Tokenizer:

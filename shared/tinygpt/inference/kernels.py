@@ -18,6 +18,7 @@ from tinygpt.compiled.lanes import (
     LANES,
     WIDE,
     absolute,
+    at_least,
     copy_sign,
     largest,
     load,
@@ -403,8 +404,9 @@ def erf(x: Any) -> Any:
 
 @part
 def exp(x: Any) -> Any:
-    """e to the power of x, to a bit or two; at least e ** -87. x = n ln 2 + r, and e ** r by its Taylor series."""
-    x = maximum(x, splat(np.float32(-87.0)))
+    """e to the power of x, to a bit or two; at least e ** -87, and NaN for NaN. x = n ln 2 + r, and e ** r by its
+    Taylor series."""
+    x = at_least(x, splat(np.float32(-87.0)))
     n = nearest_integer(x * _LOG2_E)
     r = x - n * _LN_2_HIGH - n * _LN_2_LOW
     series = r * np.float32(1 / 5040) + np.float32(1 / 720)

@@ -121,7 +121,8 @@ class TinyGPT(nn.Module):
             self.head.weight = self.token_embedding.weight
 
     def _initialise(self) -> None:
-        """GPT-2's: normal with 0.02; what writes to the residual stream shrunk by the number of such writes.
+        """GPT-2's: normal with 0.02; what writes to the residual stream divided by sqrt(2 layers), for GPT-2's blocks
+        write twice each.
 
         What is added to a plain transformer starts at nothing: convolutions, n-grams and what foretells later tokens
         at 0. An LSTM's own matrices, and vectors other than a bias, start as their module says.

@@ -4,6 +4,8 @@ The token grows with every acquisition, so that a holder which stalled and comes
 in its place and writes nothing more (M. Kleppmann, "How to do distributed locking", 2016).
 """
 
+import os
+import socket
 import time
 
 import redis
@@ -13,10 +15,20 @@ from tinygpt.runtime.queue import redis_errors
 
 _FENCE = "tinygpt:fence"
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+_FORGET = """
+local held = redis.call('GET', KEYS[1])
+if held and string.sub(held, -#ARGV[1] - 1) == ' ' .. ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
 
 
 def lease_key(run_id: str) -> str:
     return f"tinygpt:lease:{run_id}"
+
+
+def forget_lease(connection: redis.Redis, run_id: str, pid: int) -> None:
+    """Let the lease of a run lapse now if this machine's process `pid`, which is known to be dead, has it."""
+    connection.eval(_FORGET, 1, lease_key(run_id), _holder(pid))
 
 
 class Lease:
@@ -25,6 +37,8 @@ class Lease:
     def __init__(self, connection: redis.Redis, run_id: str, token: int, seconds: float) -> None:
         self.run_id = run_id
         self.token = token
+        self.mark = _mark(token)
+        """What stands in Redis while the lease is held."""
         self._connection = connection
         self._seconds = seconds
         self._renewed_at = time.monotonic()
@@ -33,7 +47,7 @@ class Lease:
     def acquire(cls, connection: redis.Redis, run_id: str, seconds: float) -> "Lease | None":
         """Take the lease of a run; None where another worker holds it."""
         token = int(connection.incr(_FENCE))
-        if not connection.set(lease_key(run_id), token, nx=True, px=int(seconds * 1000)):
+        if not connection.set(lease_key(run_id), _mark(token), nx=True, px=int(seconds * 1000)):
             return None
         return cls(connection, run_id, token, seconds)
 
@@ -59,10 +73,19 @@ class Lease:
         milliseconds = int(self._seconds * 1000)
         try:
             with redis_errors():
-                held = self._connection.eval(_RENEW, 1, lease_key(self.run_id), str(self.token), milliseconds)
+                held = self._connection.eval(_RENEW, 1, lease_key(self.run_id), self.mark, milliseconds)
         except RedisUnavailable:
             held = self.may_be_held
         else:
             self._renewed_at = asked_at
         if not held:
             raise LeaseLost(f"The lease of run {self.run_id} lapsed: another worker may have taken the run over.")
+
+
+def _mark(token: int) -> str:
+    return f"{token} {_holder(os.getpid())}"
+
+
+def _holder(pid: int) -> str:
+    """A process, among those of all machines and containers."""
+    return f"{socket.gethostname()}:{pid}"

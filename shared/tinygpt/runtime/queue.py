@@ -1,6 +1,7 @@
 """Redis and the training queue: how to connect, and the one RQ queue with its JSON serializer."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import redis
@@ -35,19 +36,24 @@ def training_queue(connection: redis.Redis) -> Queue:
     return Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer, default_timeout=-1)
 
 
+_REFUSED = (redis.exceptions.ReadOnlyError, redis.exceptions.OutOfMemoryError, redis.exceptions.ExecAbortError)
+"""Writes that Redis won't take now. Others have no class of their own, but a name in their message."""
+_REFUSED_BY_NAME = re.compile(r"\b(MISCONF|NOREPLICAS|BUSY)\b")
+
+
 @contextlib.contextmanager
 def redis_errors() -> Iterator[None]:
     """Turn a Redis that can't be reached, is loading or can't write into `RedisUnavailable`."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError) as error:
+    except (redis.ConnectionError, redis.TimeoutError) as error:
         raise RedisUnavailable(
             "Redis can't be reached, so runs can't be read or accepted now: try again shortly.", retry_after=2
         ) from error
     except redis.ResponseError as error:
-        if not str(error).startswith(("MISCONF", "OOM", "LOADING", "BUSY")):
+        if not isinstance(error, _REFUSED) and not _REFUSED_BY_NAME.search(str(error)):
             raise
         raise RedisUnavailable(
-            f"Redis answers but can't take writes now ({str(error).split(' ')[0]}): check its disk and memory.",
+            f"Redis answers but can't take writes now ({str(error).rstrip('.')}): check its disk and memory.",
             retry_after=5,
         ) from error

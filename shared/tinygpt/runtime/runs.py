@@ -27,7 +27,7 @@ from tinygpt.contracts.runs import (
     RunState,
     TrainRequest,
 )
-from tinygpt.runtime.lease import Lease, lease_key
+from tinygpt.runtime.lease import Lease, forget_lease, lease_key
 from tinygpt.runtime.queue import JOB_FUNCTION, redis_errors
 
 _RUNS = "tinygpt:runs"
@@ -44,7 +44,7 @@ MAX_ATTEMPTS = 5
 """A run whose worker was lost this often fails, so that a run which kills its worker does not do so for ever."""
 
 _TRANSITION = """
--- KEYS: run, lease, active set, events. ARGV: run id, new state, lease token ('' = nobody may hold it,
+-- KEYS: run, lease, active set, events. ARGV: run id, new state, lease's mark ('' = nobody may hold it,
 -- '*' = don't care), event, number of allowed states, the states, then field, value, ...
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'missing' end
@@ -184,7 +184,7 @@ class RunStore:
         started_at = record.started_at or time.time()
         attempt = record.attempt + 1
         if not self._move(
-            run_id, RunState.RUNNING, token=str(lease.token), started_at=started_at, attempt=attempt, ended_at=None
+            run_id, RunState.RUNNING, token=lease.mark, started_at=started_at, attempt=attempt, ended_at=None
         ):
             return None
         return lease
@@ -217,9 +217,9 @@ class RunStore:
     def set_progress(self, run_id: str, progress: Progress) -> None:
         self._set(run_id, progress=progress.model_dump(mode="json"))
 
-    def forget_lease(self, run_id: str) -> None:
-        """Let a lease lapse now: its worker is known to be dead."""
-        self._redis.delete(lease_key(run_id))
+    def forget_lease(self, run_id: str, pid: int) -> None:
+        """Let a run's lease lapse now if this machine's process `pid`, which is known to be dead, has it."""
+        forget_lease(self._redis, run_id, pid)
 
     def recover(self) -> list[RunRecord]:
         """Requeue runs whose lease has lapsed, and queued runs whose job was lost. Returns those that it touched.
@@ -298,7 +298,7 @@ class RunStore:
         while True:
             try:
                 with redis_errors():
-                    moved = self._move(lease.run_id, to, token=str(lease.token), **fields)
+                    moved = self._move(lease.run_id, to, token=lease.mark, **fields)
             except RedisUnavailable:
                 if not lease.may_be_held or time.monotonic() > deadline:
                     raise

@@ -44,7 +44,7 @@ class TrainConfig:
     dropout: Iyyer et al., 2015; `ngram_dropout` in `batches.py`)."""
     betas: tuple[float, float] = (0.9, 0.95)
     gradient_clip: float = 1.0
-    """Largest norm of the whole gradient."""
+    """Largest norm of the gradient of what AdamW learns, taken together."""
     max_steps: int | None = None
     max_seconds: float | None = 90.0
     """Wall-clock budget of the run, evaluation included; the schedule ends with it."""

@@ -64,8 +64,8 @@ def train(
 
     Raises:
         TrainingFailed: nothing to learn from, a loss that is not a number, or out of memory; the message says what
-            to do. Also: another process of the run ended.
-        InvalidCheckpoint: the `last.pt` in `folder` can't be read, or is of another configuration or data.
+            to do. Also: another process of the run ended, or the `last.pt` in `folder` is of other settings or data.
+        InvalidCheckpoint: that `last.pt` can't be read.
         StorageFull: no space for a checkpoint.
     """
     with memory_errors(), contextlib.ExitStack() as scratch:

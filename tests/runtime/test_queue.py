@@ -1,0 +1,56 @@
+"""What a Redis that answers, but takes no writes, becomes."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from tinygpt.contracts.errors import RedisUnavailable
+from tinygpt.runtime.queue import redis_errors
+
+
+@contextlib.contextmanager
+def setting(connection: redis.Redis, name: str, value: str, usual: str) -> Iterator[None]:
+    connection.config_set(name, value)
+    try:
+        yield
+    finally:
+        connection.config_set(name, usual)
+
+
+def in_a_transaction(connection: redis.Redis) -> None:
+    with connection.pipeline() as pipe:
+        pipe.set("key", "value")
+        pipe.execute()
+
+
+def in_a_script(connection: redis.Redis) -> None:
+    connection.eval("return redis.call('SET', KEYS[1], 'value')", 1, "key")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda connection: connection.set("key", "value"), in_a_transaction, in_a_script],
+    ids=["set", "MULTI", "Lua"],
+)
+@pytest.mark.parametrize(
+    ("name", "value", "usual", "says"),
+    [("maxmemory", "1", "0", "memory"), ("min-replicas-to-write", "1", "0", "replicas")],
+    ids=["no memory", "too few replicas"],
+)
+def test_writes_that_redis_refuses_are_a_redis_that_is_away(
+    connection: redis.Redis, write: Callable[[redis.Redis], object], name: str, value: str, usual: str, says: str
+) -> None:
+    with (
+        setting(connection, name, value, usual),
+        pytest.raises(RedisUnavailable, match=f"can't take writes now .*{says}"),
+        redis_errors(),
+    ):
+        write(connection)
+
+
+def test_a_mistake_of_ours_is_not_taken_for_that(connection: redis.Redis) -> None:
+    connection.set("key", "value")
+    with pytest.raises(redis.ResponseError, match="wrong kind"), redis_errors():
+        connection.hget("key", "field")
