@@ -420,7 +420,7 @@ def test_a_validation_loss_that_is_no_number_keeps_no_such_weights(tmp_path: Pat
 
 
 def test_more_memory_than_there_is_says_what_to_make_smaller(tmp_path: Path) -> None:
-    enormous = replace(CONFIG.model, width=10**7)
+    enormous = replace(CONFIG.model, width=3_600_000)
 
     with pytest.raises(TrainingFailed, match="Memory ran out: train with a smaller batch_size") as caught:
         train(replace(CONFIG, model=enormous), ROWS, folder=tmp_path)
