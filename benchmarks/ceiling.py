@@ -49,14 +49,16 @@ def measure_ceiling(size: Size, data: Data, context_length: int, seed: int, seco
     ceiling = product_gflops()
     loop = ProjectLoop(project_config(SIZES[size], data, context_length, seed), data.training, data.validation)
     head_positions: list[int] = []
-    loop.model.head.register_forward_hook(lambda _head, inputs, _logits: head_positions.append(inputs[0].size(0)))
+    """Of each part of a step: every thread computes its own rows."""
+    loop.model.final_norm.register_forward_hook(lambda _norm, inputs, _normed: head_positions.append(len(inputs[0])))
     spent = computed = useful = 0.0
     while spent < seconds:
+        head_positions.clear()
         started = time.perf_counter()
         batch = loop.next_batch()
         loop.learn(batch, spent / seconds)
         spent += time.perf_counter() - started
-        step = step_flops(loop.model, batch, head_positions[-1])
+        step = step_flops(loop.model, batch, sum(head_positions))
         computed, useful = computed + step[0], useful + step[1]
     return Ceiling(
         ceiling_gflops=round(ceiling, 1),
@@ -93,12 +95,13 @@ def step_flops(model: TinyGPT, batch: Batch, head_positions: int) -> tuple[float
 def forward_flops(model: TinyGPT, positions: int, head_positions: int, pairs: int) -> float:
     """Operations of a forward pass: two for a parameter of a matrix and a position, and attention's two products.
 
-    The last MLP and the head are computed at `head_positions` only. `pairs` is the sum of the rows' squared lengths:
-    the mask hides half of the scores, but they are computed.
+    The last MLP, the head and what foretells later tokens are computed at `head_positions` only. `pairs` is the sum of
+    the rows' squared lengths: the mask hides half of the scores, but they are computed.
     """
     last_mlp = _matrix_parameters(model.blocks[-1].get_submodule("mlp"))
     everywhere = _matrix_parameters(model.blocks) - last_mlp
-    at_labels = last_mlp + model.head.weight.numel()
+    heads = (1 + len(model.future)) * model.head.weight.numel()
+    at_labels = last_mlp + _matrix_parameters(model.future) + heads
     attention = 4 * len(model.blocks) * model.config.width * pairs
     return 2 * (everywhere * positions + at_labels * head_positions) + attention
 

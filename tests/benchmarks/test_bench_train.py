@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -22,7 +23,7 @@ from tinygpt.model.attention import CausalSelfAttention
 from tinygpt.model.config import ModelConfig
 from tinygpt.training.batches import collate
 from tinygpt.training.config import TrainConfig
-from tinygpt.training.loss import masked_loss
+from tinygpt.training.loss import training_loss
 
 _ROWS = [Row(f"add {i} to x", f"x + {i}") for i in range(80)]
 _CONTEXT = 32
@@ -174,18 +175,19 @@ class GPT(nn.Module):
 """
 
 
-def test_the_formula_counts_the_operations_that_torch_counts(data: Data) -> None:
-    shape = ModelConfig(vocab_size=data.tokenizer.vocab_size, context_length=_CONTEXT, dropout=0.0)
+@pytest.mark.parametrize("more", [{}, {"layers": 3, "mlps": "last", "future_tokens": 2}], ids=["tutorial", "presets"])
+def test_the_formula_counts_the_operations_that_torch_counts(data: Data, more: dict[str, Any]) -> None:
+    shape = ModelConfig(vocab_size=data.tokenizer.vocab_size, context_length=_CONTEXT, dropout=0.0, **more)
     loop = ProjectLoop(TrainConfig(model=shape, precision="fp32"), data.training, data.validation)
     for module in loop.model.modules():
         if isinstance(module, CausalSelfAttention):
             module.fused = False  # torch counts what it sees
     batch = collate(data.training[:8], _CONTEXT)
     head_positions: list[int] = []
-    loop.model.head.register_forward_hook(lambda _head, inputs, _logits: head_positions.append(inputs[0].size(0)))
+    loop.model.final_norm.register_forward_hook(lambda _norm, inputs, _normed: head_positions.append(len(inputs[0])))
 
     with FlopCounterMode(display=False) as counter:
-        loss, _ = masked_loss(loop.model, batch)
+        loss, _ = training_loss(loop.model, batch, future_weight=0.3)
         loss.backward()  # type: ignore[no-untyped-call]
 
     computed, useful = step_flops(loop.model, batch, head_positions[0])
