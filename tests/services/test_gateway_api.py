@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -298,7 +297,9 @@ def test_a_run_is_accepted_recorded_and_queued(gateway: httpx.Client, runs: RunS
     assert [stored.run_id for stored in runs.active()] == [record["run_id"]]
 
 
-def test_the_quick_start_trains_a_model_where_no_run_under_way_gives_one(door: Door, runs: RunStore) -> None:
+def test_the_quick_start_trains_a_model_where_no_run_under_way_gives_one(
+    door: Door, runs: RunStore, caplog: pytest.LogCaptureFixture
+) -> None:
     runs.create(TrainRequest(promote="never"), "d-1")
     other, _ = runs.create(TrainRequest(), "d-1")
     door(unreachable, quick_start=True)
@@ -306,7 +307,7 @@ def test_the_quick_start_trains_a_model_where_no_run_under_way_gives_one(door: D
     def its_own() -> bool:
         return any(run.origin == "quick-start" for run in runs.active())
 
-    time.sleep(1.0)  # it follows the other run
+    wait_until(lambda: other.run_id in caplog.text, "it follows the other run")
     assert not its_own()
     lease = runs.start(other.run_id, 60)
     assert lease is not None

@@ -37,8 +37,8 @@ def training_queue(connection: redis.Redis) -> Queue:
 
 
 _REFUSED = (redis.exceptions.ReadOnlyError, redis.exceptions.OutOfMemoryError, redis.exceptions.ExecAbortError)
-"""Writes that Redis won't take now. Others have no class of their own, but a name in their message."""
-_REFUSED_BY_NAME = re.compile(r"\b(MISCONF|NOREPLICAS|BUSY)\b")
+"""Writes that Redis won't take now. Others have no class of their own, but a name before the reason."""
+_REFUSED_BY_NAME = re.compile(r"(MISCONF|NOREPLICAS|BUSY)\b")
 
 
 @contextlib.contextmanager
@@ -51,9 +51,11 @@ def redis_errors() -> Iterator[None]:
             "Redis can't be reached, so runs can't be read or accepted now: try again shortly.", retry_after=2
         ) from error
     except redis.ResponseError as error:
-        if not isinstance(error, _REFUSED) and not _REFUSED_BY_NAME.search(str(error)):
+        # In a pipeline the command with all its data stands before the reason, of a script its place after it.
+        reason = str(error).rpartition("caused error: ")[2].partition(" script: ")[0].rstrip(".")
+        if not isinstance(error, _REFUSED) and not _REFUSED_BY_NAME.match(reason):
             raise
         raise RedisUnavailable(
-            f"Redis answers but can't take writes now ({str(error).rstrip('.')}): check its disk and memory.",
+            f"Redis answers but can't take writes now ({reason}): check its disk and memory.",
             retry_after=5,
         ) from error
