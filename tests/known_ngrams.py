@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tinygpt.model.ngrams import ngram_hashes
+from tinygpt.model.ngram_hashes import ngram_hashes
 from tinygpt.model.transformer import TinyGPT
 
 

@@ -47,7 +47,7 @@ model = TinyGPT(ModelConfig(vocab_size=tokenizer.vocab_size, layers=1, width=16,
 decoder = make_decoder(model, tokenizer)
 print(type(decoder).__name__)
 decode(decoder, tokenizer.encode_prompt("a"), SamplingParameters(), max_new_tokens=3)
-print(fused.can_fuse(torch.zeros(1, dtype=torch.bfloat16)))
+print(fused.can_fuse(torch.bfloat16, torch.device("cpu"), 16))
 """
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.known_ngrams import know_ngrams
 from tinygpt.model import fused
+from tinygpt.model.attention import plain_attention
 from tinygpt.model.config import SIZES
 from tinygpt.model.convolution import ShortConvolution
 from tinygpt.model.positions import rotary_table, rotate
@@ -53,17 +54,17 @@ def test_layer_norm_and_convolution_in_one(time: int, taps: int) -> None:
     torch.manual_seed(0)
 
     def steps(x: Tensor, gain: Tensor, offset: Tensor, weights: Tensor) -> Tensor:
-        return convolved(F.layer_norm(x, (24,), gain, offset), weights)
+        return convolved(F.layer_norm(x, (48,), gain, offset), weights)
 
-    x = 3 * torch.randn(5, time, 24) + 1
-    same(fused.norm_convolution, steps, x, torch.randn(24), torch.randn(24), torch.randn(taps, 24))
+    x = 3 * torch.randn(5, time, 48) + 1
+    same(fused.norm_convolution, steps, x, torch.randn(48), torch.randn(48), torch.randn(taps, 48))
 
 
 @pytest.mark.parametrize("time", TIMES)
 @pytest.mark.parametrize("taps", TAPS)
 def test_heads_in_one(time: int, taps: int) -> None:
     torch.manual_seed(0)
-    number, width = 3, 8
+    number, width = 3, 32
     cosine, sine = (table[:time] for table in rotary_table(32, width))
 
     def steps(projected: Tensor, weights: Tensor, scale: Tensor) -> Sequence[Tensor]:
@@ -75,32 +76,76 @@ def test_heads_in_one(time: int, taps: int) -> None:
     def in_one(projected: Tensor, weights: Tensor, scale: Tensor) -> Sequence[Tensor]:
         return fused.heads(projected, weights, scale, cosine, sine)
 
-    same(in_one, steps, torch.randn(5, time, 72), torch.randn(taps, 72), 0.5 + torch.rand(number, 1, 1))
+    same(in_one, steps, torch.randn(5, time, 288), torch.randn(taps, 288), 0.5 + torch.rand(number, 1, 1))
+
+
+@pytest.mark.parametrize("time", [16, 48])
+def test_causal_attention_in_one(time: int) -> None:
+    torch.manual_seed(0)
+    mask = torch.tril(torch.ones(time, time, dtype=torch.bool))
+
+    def steps(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return plain_attention(q, k, v, mask)
+
+    q, k, v = (torch.randn(3, 2, time, 8) for _ in range(3))
+    same(fused.causal_attention, steps, 0.3 * q, k, v)
+
+
+def test_with_large_scores_a_position_takes_all_from_the_one_that_fits_best_of_those_it_sees() -> None:
+    k, v = torch.eye(16).expand(1, 1, 16, 16).bfloat16(), torch.randn(1, 1, 16, 16).bfloat16()
+    best = torch.arange(16) // 2
+    unseen = torch.arange(16).flip(0).clamp(min=8)
+    q = 1000 * k[:, :, best] + 2000 * k[:, :, unseen] * (unseen > torch.arange(16))[:, None]
+    torch.testing.assert_close(fused.causal_attention(q, k.contiguous(), v), v[:, :, best])
+
+
+def test_attention_gives_what_is_not_seen_no_weight_and_no_gradient() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 1, 32, 16).bfloat16().requires_grad_() for _ in range(3))
+    y = fused.causal_attention(q, k, v)
+    for gradient in torch.autograd.grad(y[:, :, :20].sum(), (q, k, v)):
+        assert gradient[:, :, :20].any()
+        assert not gradient[:, :, 20:].any()
+
+
+def test_sums_of_a_tables_rows_and_their_gradient_with_every_row_once() -> None:
+    torch.manual_seed(0)
+    table, weights = torch.randn(9, 32).bfloat16().float().requires_grad_(), torch.randn(4, 32).bfloat16()
+    rows, starts = torch.tensor([3, 3, 0, 8, 0, 3]), torch.tensor([0, 2, 2, 3, 6])
+
+    y = fused.sum_of_rows(table, rows, starts)
+    expected = F.embedding_bag(rows, table, starts[:-1], mode="sum")
+    torch.testing.assert_close(y, expected.bfloat16())
+
+    (gradient,) = torch.autograd.grad(y, table, weights)
+    (of_bag,) = torch.autograd.grad(expected, table, weights.float())
+    assert sorted(gradient._indices()[0].tolist()) == [0, 3, 8]
+    torch.testing.assert_close(gradient.to_dense(), of_bag)
 
 
 def test_a_gradient_that_is_no_contiguous_tensor_is_taken_as_it_is() -> None:
     torch.manual_seed(0)
-    x, gain, offset, taps = torch.randn(2, 6, 8), torch.randn(8), torch.randn(8), torch.randn(2, 8)
+    x, gain, offset, taps = torch.randn(2, 6, 16), torch.randn(16), torch.randn(16), torch.randn(2, 16)
 
     def turned(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return lambda *inputs: function(inputs[0].mT, *inputs[1:]).mT
 
     def steps(x: Tensor, gain: Tensor, offset: Tensor, weights: Tensor) -> Tensor:
-        return convolved(F.layer_norm(x, (8,), gain, offset), weights)
+        return convolved(F.layer_norm(x, (16,), gain, offset), weights)
 
     same(turned(fused.norm_convolution), turned(steps), x.mT.contiguous(), gain, offset, taps)
 
 
 def test_a_model_computes_the_same_with_them_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    model = know_ngrams(TinyGPT(replace(SIZES["tiny"], width=32, ngram_rows=6000)).bfloat16())
+    model = know_ngrams(TinyGPT(replace(SIZES["tiny"], width=64, ngram_rows=6000)).bfloat16())
     for module in model.modules():
         if isinstance(module, ShortConvolution):
             torch.nn.init.normal_(module.weight, std=0.3)
-    ids = torch.randint(model.config.vocab_size, (3, 20))
+    ids = torch.randint(model.config.vocab_size, (3, 32))
 
     fused_features = model.features(ids)
-    monkeypatch.setattr(fused, "can_fuse", lambda _: False)
+    monkeypatch.setattr(fused, "can_fuse", lambda *_: False)
     step_by_step = model.features(ids)
 
     assert not torch.equal(fused_features, step_by_step)  # else the kernels had no part in it
@@ -108,6 +153,15 @@ def test_a_model_computes_the_same_with_them_and_without(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_other_number_formats_are_left_to_torch(dtype: torch.dtype) -> None:
-    assert fused.can_fuse(torch.zeros(1, dtype=torch.bfloat16))
-    assert not fused.can_fuse(torch.zeros(1, dtype=dtype))
+def test_other_number_formats_and_widths_are_left_to_torch(dtype: torch.dtype) -> None:
+    cpu = torch.device("cpu")
+    assert fused.can_fuse(torch.bfloat16, cpu, 48)
+    assert not fused.can_fuse(torch.bfloat16, cpu, 40)
+    assert not fused.can_fuse(torch.bfloat16, cpu, 48, 32)
+    assert not fused.can_fuse(dtype, cpu, 48)
+
+
+def test_a_model_of_any_width_and_any_time_learns() -> None:
+    model = TinyGPT(replace(SIZES["tiny"], width=24, ngrams=(2,), ngram_rows=50)).bfloat16()
+    model.features(torch.randint(model.config.vocab_size, (3, 7))).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is not None for parameter in model.blocks.parameters())

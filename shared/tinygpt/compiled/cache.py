@@ -28,6 +28,7 @@ SOURCES = (
     "inference/packed_weights.py",
     "inference/sampling.py",
     "model/kernels.py",
+    "model/ngram_hashes.py",
 )
 """What kernels are made of: files with compiled functions, and those whose constants and types they use. They are
 stamped together, since parts of one file are compiled into kernels of another."""

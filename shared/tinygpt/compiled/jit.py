@@ -1,8 +1,8 @@
 """Functions that numba compiles for this machine's processor.
 
-`@kernel`, `@kernel_of_parts` and `@fastmath_kernel` mark what Python calls: its machine code is kept on disk
-(`cache.py`). `@jit`, `@part` and `@inlined` mark what kernels are made of. Where numba can't be had all leave the
-function as it is: slow, the same result.
+`@kernel` and `@kernel_of_parts` mark what Python calls: its machine code is kept on disk (`cache.py`). `@jit`, `@part`
+and `@inlined` mark what kernels are made of. Where numba can't be had all leave the function as it is: slow, the same
+result.
 """
 
 from collections.abc import Callable
@@ -66,12 +66,6 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 def kernel_of_parts(function: Callable[P, R]) -> Callable[P, R]:
     """A kernel that makes no arrays, as its parts."""
     return _kept(function, _nrt=False)
-
-
-def fastmath_kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """A kernel whose sums may be taken in any order, which differs by rounding alone: else a loop that adds up is not
-    vectorised."""
-    return _kept(function, fastmath=True)
 
 
 def _kept(function: Callable[P, R], **options: Any) -> Callable[P, R]:

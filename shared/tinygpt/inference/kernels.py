@@ -13,21 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygpt.compiled.functions import erf, exp
 from tinygpt.compiled.jit import inlined, kernel_of_parts, part
 from tinygpt.compiled.lanes import (
     LANES,
     WIDE,
-    absolute,
-    at_least,
-    copy_sign,
     largest,
     load,
     load4,
     maximum,
     multiply_add,
     multiply_add4,
-    nearest_integer,
-    power_of_two,
     splat,
     splat4,
     store,
@@ -36,14 +32,12 @@ from tinygpt.compiled.lanes import (
     total,
 )
 from tinygpt.inference.packed_weights import Linear, Norm, Weights
+from tinygpt.model.kernels import find_ngram
+from tinygpt.model.ngram_hashes import HASH_MULTIPLIER
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
-_HASH_MULTIPLIER = 1_000_003
 _EPSILON = np.float32(1e-5)
-_LOG2_E = np.float32(1.4426950408889634)
-_LN_2_HIGH = np.float32(0.693359375)
-_LN_2_LOW = np.float32(-2.12194440e-4)
 
 
 class Sequences(NamedTuple):
@@ -117,21 +111,11 @@ def embed(weights: Weights, ids: Integers, rows: Rows, count: int) -> None:
         for size in weights.ngram_sizes:
             while n < size:
                 token = ids[slot, position - n] if position >= n else 0  # what precedes the text is 0
-                hashed = hashed * _HASH_MULTIPLIER + token + 1
+                hashed = hashed * HASH_MULTIPLIER + token + 1
                 n += 1
             known = find_ngram(hashed, weights.ngram_places, weights.ngram_hashes)
             if known >= 0:
                 add_row(weights.ngram_table, known, rows.x, row)
-
-
-@part
-def find_ngram(hashed: Any, places: Integers, hashes: Any) -> Any:
-    """The row of an n-gram in the table, -1 if it is not known: the places are searched as `packed_weights.py` filled
-    them."""
-    place = (hashed ^ (hashed >> 17)) & (len(places) - 1)
-    while places[place] >= 0 and hashes[places[place]] != hashed:
-        place = (place + 1) & (len(places) - 1)
-    return places[place]
 
 
 @part
@@ -388,33 +372,6 @@ def gelu(x: Floats, count: int) -> None:
         for i in range(0, x.shape[1], LANES):
             a = load(x, (row, i))
             store(x, (row, i), a * np.float32(0.5) * (erf(a * np.float32(0.7071067811865476)) + np.float32(1.0)))
-
-
-@part
-def erf(x: Any) -> Any:
-    """The error function, to 2e-7 (Abramowitz & Stegun, 7.1.26)."""
-    size = absolute(x)
-    t = np.float32(1.0) / (size * np.float32(0.3275911) + np.float32(1.0))
-    series = t * np.float32(1.061405429) + np.float32(-1.453152027)
-    series = series * t + np.float32(1.421413741)
-    series = series * t + np.float32(-0.284496736)
-    series = series * t + np.float32(0.254829592)
-    return copy_sign(np.float32(1.0) - series * t * exp(np.float32(0.0) - size * size), x)
-
-
-@part
-def exp(x: Any) -> Any:
-    """e to the power of x, to a bit or two; at least e ** -87, and NaN for NaN. x = n ln 2 + r, and e ** r by its
-    Taylor series."""
-    x = at_least(x, splat(np.float32(-87.0)))
-    n = nearest_integer(x * _LOG2_E)
-    r = x - n * _LN_2_HIGH - n * _LN_2_LOW
-    series = r * np.float32(1 / 5040) + np.float32(1 / 720)
-    series = series * r + np.float32(1 / 120)
-    series = series * r + np.float32(1 / 24)
-    series = series * r + np.float32(1 / 6)
-    series = series * r + np.float32(1 / 2)
-    return (series * r * r + r + np.float32(1.0)) * power_of_two(n)
 
 
 @part

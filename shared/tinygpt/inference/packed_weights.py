@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tinygpt.compiled.lanes import LANES, WIDE
+from tinygpt.model.ngram_hashes import hash_table
 from tinygpt.model.transformer import Block, TinyGPT
 
 Floats = NDArray[np.float32]
@@ -53,7 +54,7 @@ class Weights(NamedTuple):
     ngram_hashes: NDArray[np.int64]
     """(known n-grams,)"""
     ngram_places: NDArray[np.int32]
-    """(a power of two,): rows of `ngram_hashes`, or -1; a hash table (`_places`)."""
+    """(a power of two,): rows of `ngram_hashes`, or -1; a hash table (`hash_table`)."""
     ngram_table: Floats
     """(known n-grams, C)"""
     rotary_cosine: Floats
@@ -118,7 +119,7 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
         position_embedding=_array(_pad(model.position_embedding.weight, WIDE, 1)) if not rotary else none,
         ngram_sizes=np.array(sorted(set(config.ngrams)), np.int64),
         ngram_hashes=hashes,
-        ngram_places=_places(hashes),
+        ngram_places=hash_table(hashes),
         ngram_table=_array(_pad(ngrams.table.weight[: len(hashes)], WIDE, 1)) if ngrams else none,
         rotary_cosine=_array(_pad(attentions[0].cosine[:, : head_width // 2], LANES, 1)) if rotary else none,
         rotary_sine=_array(_pad(attentions[0].sine[:, head_width // 2 :], LANES, 1)) if rotary else none,
@@ -134,20 +135,6 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
         final_norm=_norm([model.final_norm]),
         head=_linear([(model.head.weight, None)], format),
     )
-
-
-def _places(hashes: NDArray[np.int64]) -> NDArray[np.int32]:
-    """A hash table with linear probing (Knuth, 1973, section 6.4), at most half full: every hash's row is at the first
-    free place from the one on that its bits name."""
-    places = np.full(1 << (2 * len(hashes)).bit_length(), -1, np.int32)
-    rows = np.arange(len(hashes), dtype=np.int32)
-    place = (hashes ^ (hashes >> 17)) & (len(places) - 1)
-    while len(rows):
-        free = places[place] < 0
-        places[place[free]] = rows[free]  # of several that meet there, the last
-        left = places[place] != rows
-        rows, place = rows[left], (place[left] + 1) & (len(places) - 1)
-    return places
 
 
 def _linear(layers: Sequence[tuple[Tensor, Tensor | None]], format: WeightFormat) -> Linear:

@@ -72,7 +72,9 @@ class CausalSelfAttention(nn.Module):
             k, v = cache.append(k, v)  # (B, H, S, D)
         dropout = self.attention_dropout if self.training else 0.0
         mask = self.causal_mask[past : past + time, : past + time]
-        if not self.fused or _slow_when_fused(q):
+        if cache is None and self.fused and not dropout and fused.can_fuse(q.dtype, q.device, time):
+            y = fused.causal_attention(q, k, v)
+        elif not self.fused or _slow_when_fused(q):
             y = plain_attention(q, k, v, mask, dropout)
         elif past == 0:
             y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=1.0)
@@ -92,7 +94,13 @@ class CausalSelfAttention(nn.Module):
         """From the projection (B, T, 3 C) to queries, scaled, and the new keys and values, each (B, H, T, D)."""
         batch, time, _ = projected.shape
         taps = self.convolution.weight if self.convolution is not None else None
-        if taps is not None and self.qk_norm and self.rotary and cache is None and fused.can_fuse(projected):
+        if (
+            taps is not None
+            and self.qk_norm
+            and self.rotary
+            and cache is None
+            and fused.can_fuse(projected.dtype, projected.device, self.head_width, 32)
+        ):
             return fused.heads(projected, taps, self._scale(), self.cosine[:time], self.sine[:time])
         if self.convolution is not None:
             projected = self.convolution(projected, cache.recent_projected if cache is not None else None)

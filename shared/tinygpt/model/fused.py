@@ -4,6 +4,7 @@ Each says what it equals in torch's own functions, which the model uses wherever
 fp32, on a GPU. Shapes: B batch, T time, C width, H heads, D = C / H.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tinygpt.compiled.jit import can_compile
-from tinygpt.model import kernels
+from tinygpt.compiled.jit import OBSTACLE, can_compile
+
+if not OBSTACLE:
+    from tinygpt.model import kernels
 
 
-def can_fuse(x: Tensor) -> bool:
-    """Whether the functions of this module take `x`."""
-    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and can_compile()
+def can_fuse(dtype: torch.dtype, device: torch.device, width: int, multiple: int = 16) -> bool:
+    """Whether the functions of this module take tensors of `dtype` on `device`, and numbers `width` at a time."""
+    return dtype == torch.bfloat16 and device.type == "cpu" and width % multiple == 0 and can_compile()
+
+
+def warm(weight: Tensor, poll: Callable[[], object]) -> None:
+    """Have every kernel ready, if a model with this weight may use one; see `kernels.warm`."""
+    if can_fuse(weight.dtype, weight.device, 0):
+        kernels.warm(poll)
 
 
 def _bits(tensor: Tensor) -> NDArray[np.uint16]:
@@ -103,3 +112,85 @@ def heads(
     the layer norm of every head, and `rotate`; queries times `scale` (H, 1, 1). `cosine` and `sine` are (T, D)."""
     q, k, v = _Heads.apply(projected, taps, scale, cosine, sine)  # type: ignore[no-untyped-call]
     return q, k, v
+
+
+class _CausalAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        weights = q @ k.mT
+        kernels.causal_softmax(_bits(weights.flatten(0, 1)))
+        ctx.save_for_backward(q, k, v, weights)
+        return weights @ v
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        q, k, v, weights = ctx.saved_tensors
+        dy = gradients[0].contiguous()
+        d_scores = dy @ v.mT
+        kernels.causal_softmax_backward(_bits(weights.flatten(0, 1)), _bits(d_scores.flatten(0, 1)))
+        return d_scores @ k, d_scores.mT @ q, weights.mT @ dy
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """`plain_attention` under a causal mask of contiguous q, k and v (B, H, T, D), T a multiple of 16."""
+    y: Tensor = _CausalAttention.apply(q, k, v)  # type: ignore[no-untyped-call]
+    return y
+
+
+def find_ngrams(ids: Tensor, sizes: tuple[int, ...], places: Tensor, hashes: Tensor) -> tuple[Tensor, Tensor]:
+    """The known n-grams, by their rows in the table, that end at each position of ids (B, T), and where each position's
+    start, (B * T + 1,): what `sum_of_rows` takes. See `NgramEmbedding`."""
+    rows, starts = (
+        torch.empty(ids.numel() * len(sizes), dtype=torch.int64),
+        torch.empty(ids.numel() + 1, dtype=torch.int64),
+    )
+    count = kernels.find_ngrams(
+        ids.contiguous().numpy(), np.array(sizes), places.numpy(), hashes.numpy(), rows.numpy(), starts.numpy()
+    )
+    return rows[:count], starts
+
+
+class _SumOfRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, starts)
+        ctx.shape = table.shape
+        y = torch.empty(len(starts) - 1, table.size(1), dtype=torch.bfloat16)
+        kernels.sum_of_rows(table.detach().numpy(), rows.numpy(), starts.numpy(), _bits(y))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        rows, starts = ctx.saved_tensors
+        unique, sums = sum_by_row(_bits(gradients[0]), rows, starts, ctx.shape)
+        return torch.sparse_coo_tensor(unique[None], sums, ctx.shape, check_invariants=False), None, None
+
+
+def sum_of_rows(table: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
+    """`F.embedding_bag` in bf16: of an fp32 table, the sums (N, C) of the rows that `rows` names from starts[n] to
+    starts[n + 1]. The table's gradient is sparse, with every row once."""
+    y: Tensor = _SumOfRows.apply(table, rows, starts)  # type: ignore[no-untyped-call]
+    return y
+
+
+def sum_by_row(values: NDArray[Any], rows: Tensor, starts: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """The different ones of a table's `rows`, (U,), and of each the sum of its `values`, fp32 (U, C); see
+    `kernels.sum_by_row`. The table has `shape`."""
+    most = min(len(rows), shape[0])
+    unique, sums = torch.empty(most, dtype=torch.int64), torch.empty(most, shape[1])
+    place = np.full(shape[0], -1, np.int32)
+    count = kernels.sum_by_row(values, rows.numpy(), starts.numpy(), place, unique.numpy(), sums.numpy())
+    return unique[:count], sums[:count]
+
+
+def can_step(table: Tensor) -> bool:
+    """Whether `sum_by_row` and `adagrad_rows` take this fp32 table."""
+    return table.device.type == "cpu" and table.size(1) % 16 == 0 and can_compile()
+
+
+def adagrad_rows(rows: Tensor, gradient: Tensor, squares: Tensor, table: Tensor, learning_rate: float) -> None:
+    """A step of row-wise Adagrad (Duchi et al., 2011; Mudigere et al., 2021) on different rows (N,) of an fp32 table,
+    with their gradient (N, C); `squares` has a number for every row of the table."""
+    kernels.adagrad_rows(
+        rows.numpy(), gradient.numpy(), squares.numpy(), table.detach().numpy(), np.float32(learning_rate)
+    )

@@ -5,9 +5,9 @@ made of those, not of arithmetic. Here a row stays in the processor's cache from
 as in a fused kernel for a GPU (FlashAttention's idea: Dao et al., 2022). Backward passes compute again what is cheap to
 compute, instead of having kept it. `fused.py` makes them differentiable, and says what each computes.
 
-A bf16 number is the upper half of the fp32 number of the same value: arrays hold it as uint16, sums are in fp32.
-Kernels run on one thread, without Python's lock, and compile on first use, in a fraction of a second each. Where
-nothing can be compiled they are not to be called: it would take minutes.
+Sixteen numbers are handled at once (`lanes.py`), so widths are multiples of 16, those of a head of 32. A bf16 number is
+the upper half of the fp32 number of the same value: arrays hold it as uint16, sums are in fp32.
+Kernels run on one thread, without Python's lock, and compile on first use, in a fraction of a second each.
 Shapes: B batch, T time, C width, H heads, D = C / H, K taps.
 """
 
@@ -16,249 +16,332 @@ from functools import partial
 
 import numpy as np
 
-from tinygpt.compiled.jit import fastmath_kernel, inlined
+from tinygpt.compiled.functions import exp
+from tinygpt.compiled.jit import kernel, part
+from tinygpt.compiled.lanes import LANES, largest, load, maximum, multiply_add, splat, store, total
+from tinygpt.model.ngram_hashes import HASH_MULTIPLIER
 
 _EPSILON = np.float32(1e-5)
-
-
-@inlined
-def _widened(number):  # type: ignore[no-untyped-def]
-    """bf16 to fp32."""
-    return np.uint32(np.uint32(number) << 16).view(np.float32)
-
-
-@inlined
-def _rounded(number):  # type: ignore[no-untyped-def]
-    """fp32 to the nearest bf16, the even one of two."""
-    bits = np.uint32(np.float32(number).view(np.uint32))
-    return np.uint16(np.uint32(bits + np.uint32(0x7FFF) + np.uint32(np.uint32(bits >> 16) & 1)) >> 16)
+_BELOW_ANY_SCORE = np.float32(-np.inf)
 
 
 # -- layer norm, and a short convolution after it
 
 
-@inlined
-def _normalise(row, normalised):  # type: ignore[no-untyped-def]
-    """fp32 `normalised` = `row` with mean 0 and variance 1. Returns the factor that it took. `row` may be the same."""
-    share = np.float32(1) / np.float32(len(row))
-    mean, variance = np.float32(0), np.float32(0)
-    for c in range(len(row)):
-        mean += row[c]
-    mean *= share
-    for c in range(len(row)):
-        variance += (row[c] - mean) * (row[c] - mean)
-    factor = np.float32(1) / np.sqrt(variance * share + _EPSILON)
-    for c in range(len(row)):
-        normalised[c] = (row[c] - mean) * factor
-    return factor
+@part
+def _mean_and_factor(row, start, width):  # type: ignore[no-untyped-def]
+    """Of `width` numbers of the fp32 `row` from `start` on: their mean, and 1 / their standard deviation."""
+    sums = splat(np.float32(0))
+    for c in range(start, start + width, LANES):
+        sums = sums + load(row, (c,))
+    mean = total(sums) / np.float32(width)
+    squares = splat(np.float32(0))
+    for c in range(start, start + width, LANES):
+        off = load(row, (c,)) - mean
+        squares = multiply_add(off, off, squares)
+    return mean, np.float32(1) / np.sqrt(total(squares) / np.float32(width) + _EPSILON)
 
 
-@inlined
-def _normalise_backward(gradient, normalised, factor):  # type: ignore[no-untyped-def]
-    """`gradient`, by the normalised row, becomes that by the row."""
-    share = np.float32(1) / np.float32(len(gradient))
-    mean, along = np.float32(0), np.float32(0)
-    for c in range(len(gradient)):
-        mean += gradient[c]
-        along += gradient[c] * normalised[c]
-    mean, along = mean * share, along * share
-    for c in range(len(gradient)):
-        gradient[c] = factor * (gradient[c] - mean - normalised[c] * along)
-
-
-@fastmath_kernel
+@kernel
 def norm_convolution(x, gain, offset, taps, y):  # type: ignore[no-untyped-def]
     """bf16 x (B, T, C), fp32 gain and offset (C,) and taps (K, C), to bf16 y (B, T, C)."""
     batch, time, width = x.shape
-    ring = len(taps) + 1
-    recent = np.empty((ring, width), np.float32)
-    total = np.empty(width, np.float32)
+    row, normed = np.empty(width, np.float32), np.zeros((len(taps) + time, width), np.float32)
     for b in range(batch):
         for t in range(time):
-            row = recent[t % ring]
-            for c in range(width):
-                row[c] = _widened(x[b, t, c])
-            _normalise(row, row)
-            for c in range(width):
-                row[c] = row[c] * gain[c] + offset[c]
-                total[c] = row[c]
-            for i in range(min(len(taps), t)):
-                before = recent[(t - 1 - i) % ring]
-                for c in range(width):
-                    total[c] += taps[i, c] * before[c]
-            for c in range(width):
-                y[b, t, c] = _rounded(total[c])
+            for c in range(0, width, LANES):
+                store(row, (c,), load(x, (b, t, c)))
+            mean, factor = _mean_and_factor(row, 0, width)
+            for c in range(0, width, LANES):
+                convolved = multiply_add((load(row, (c,)) - mean) * factor, load(gain, (c,)), load(offset, (c,)))
+                store(normed, (len(taps) + t, c), convolved)
+                for i in range(len(taps)):
+                    before = load(normed, (len(taps) + t - 1 - i, c))
+                    convolved = multiply_add(load(taps, (i, c)), before, convolved)
+                store(y, (b, t, c), convolved)
 
 
-@fastmath_kernel
+@kernel
 def norm_convolution_backward(dy, x, gain, offset, taps, dx, d_gain, d_offset, d_taps):  # type: ignore[no-untyped-def]
     """The gradients of `norm_convolution`: bf16 dx is written, the fp32 ones are added to."""
     batch, time, width = x.shape
-    ring = len(taps) + 1
-    recent = np.empty((ring, width), np.float32)
-    row, normalised, d_row = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    row, d_row = np.empty(width, np.float32), np.empty(width, np.float32)
+    d_convolved = np.zeros((time + len(taps), width), np.float32)
     for b in range(batch):
         for t in range(time - 1, -1, -1):
-            for c in range(width):
-                row[c] = _widened(x[b, t, c])
-            factor = _normalise(row, normalised)
-            now = recent[t % ring]
-            for c in range(width):
-                now[c] = _widened(dy[b, t, c])
-                d_row[c] = now[c]
-                row[c] = normalised[c] * gain[c] + offset[c]
-            for i in range(min(len(taps), time - 1 - t)):
-                after = recent[(t + 1 + i) % ring]
-                for c in range(width):
-                    d_row[c] += taps[i, c] * after[c]
-                    d_taps[i, c] += row[c] * after[c]
-            for c in range(width):
-                d_offset[c] += d_row[c]
-                d_gain[c] += d_row[c] * normalised[c]
-                d_row[c] *= gain[c]
-            _normalise_backward(d_row, normalised, factor)
-            for c in range(width):
-                dx[b, t, c] = _rounded(d_row[c])
+            for c in range(0, width, LANES):
+                store(row, (c,), load(x, (b, t, c)))
+            mean, factor = _mean_and_factor(row, 0, width)
+            sums = along = splat(np.float32(0))
+            for c in range(0, width, LANES):
+                normalised = (load(row, (c,)) - mean) * factor
+                store(row, (c,), normalised)
+                normed = multiply_add(normalised, load(gain, (c,)), load(offset, (c,)))
+                d_normed = load(dy, (b, t, c))
+                store(d_convolved, (t, c), d_normed)
+                for i in range(len(taps)):
+                    after = load(d_convolved, (t + 1 + i, c))
+                    d_normed = multiply_add(load(taps, (i, c)), after, d_normed)
+                    store(d_taps, (i, c), multiply_add(normed, after, load(d_taps, (i, c))))
+                store(d_offset, (c,), load(d_offset, (c,)) + d_normed)
+                store(d_gain, (c,), multiply_add(d_normed, normalised, load(d_gain, (c,))))
+                d_normalised = d_normed * load(gain, (c,))
+                store(d_row, (c,), d_normalised)
+                sums = sums + d_normalised
+                along = multiply_add(d_normalised, normalised, along)
+            mean, slope = total(sums) / np.float32(width), total(along) / np.float32(width)
+            for c in range(0, width, LANES):
+                store(dx, (b, t, c), (load(d_row, (c,)) - mean - load(row, (c,)) * slope) * factor)
+
+
+# -- queries, keys and values
+
+
+@part
+def _convolve(projected, taps, b, t, row):  # type: ignore[no-untyped-def]
+    for c in range(0, len(row), LANES):
+        convolved = load(projected, (b, t, c))
+        for i in range(min(len(taps), t)):
+            convolved = multiply_add(load(taps, (i, c)), load(projected, (b, t - 1 - i, c)), convolved)
+        store(row, (c,), convolved)
+
+
+@part
+def _turn(row, start, mean, factor, cosine, sine, turned, b, h, t):  # type: ignore[no-untyped-def]
+    """bf16 turned[b, h, t] = `rotate` of the part of `row` from `start` on, normalised."""
+    half = turned.shape[3] // 2
+    for i in range(0, half, LANES):
+        first = (load(row, (start + i,)) - mean) * factor
+        second = (load(row, (start + half + i,)) - mean) * factor
+        store(turned, (b, h, t, i), multiply_add(first, load(cosine, (t, i)), second * load(sine, (t, i))))
+        store(
+            turned,
+            (b, h, t, half + i),
+            multiply_add(second, load(cosine, (t, half + i)), first * load(sine, (t, half + i))),
+        )
+
+
+@part
+def _turn_back(d_turned, b, h, t, cosine, sine, row, start):  # type: ignore[no-untyped-def]
+    """The part of `row` from `start` on = the gradient by what was turned, of that by what came of it."""
+    half = d_turned.shape[3] // 2
+    for i in range(0, half, LANES):
+        first, second = load(d_turned, (b, h, t, i)), load(d_turned, (b, h, t, half + i))
+        store(row, (start + i,), multiply_add(first, load(cosine, (t, i)), second * load(sine, (t, half + i))))
+        store(
+            row,
+            (start + half + i,),
+            multiply_add(second, load(cosine, (t, half + i)), first * load(sine, (t, i))),
+        )
+
+
+@kernel
+def heads(projected, taps, cosine, sine, scale, q, k, v):  # type: ignore[no-untyped-def]
+    """bf16 projected (B, T, 3 C), fp32 taps (K, 3 C), cosine and sine (T, D) and scale (H,), to bf16 q, k, v
+    (B, H, T, D)."""
+    batch, number, time, width = q.shape
+    row = np.empty(projected.shape[2], np.float32)
+    for b in range(batch):
+        for t in range(time):
+            _convolve(projected, taps, b, t, row)
+            for h in range(number):
+                mean, factor = _mean_and_factor(row, h * width, width)
+                _turn(row, h * width, mean, factor * scale[h], cosine, sine, q, b, h, t)
+                start = (number + h) * width
+                mean, factor = _mean_and_factor(row, start, width)
+                _turn(row, start, mean, factor, cosine, sine, k, b, h, t)
+                start = (2 * number + h) * width
+                for i in range(0, width, LANES):
+                    store(v, (b, h, t, i), load(row, (start + i,)))
+
+
+@part
+def _normalise_backward(row, d_row, start, width, mean, factor, scale):  # type: ignore[no-untyped-def]
+    """`d_row`, by the part of `row` from `start` on, normalised and times `scale`, becomes that by the part itself.
+    Returns the gradient by `scale`."""
+    sums = along = splat(np.float32(0))
+    for c in range(start, start + width, LANES):
+        given = load(d_row, (c,))
+        sums = sums + given
+        along = multiply_add(given, (load(row, (c,)) - mean) * factor, along)
+    d_scale = total(along)
+    middle, slope = total(sums) / np.float32(width), d_scale / np.float32(width)
+    for c in range(start, start + width, LANES):
+        normalised = (load(row, (c,)) - mean) * factor
+        store(d_row, (c,), (load(d_row, (c,)) - middle - normalised * slope) * (factor * scale))
+    return d_scale
+
+
+@kernel
+def heads_backward(dq, dk, dv, projected, taps, cosine, sine, scale, d_projected, d_taps, d_scale):  # type: ignore[no-untyped-def]
+    """The gradients of `heads`: bf16 d_projected is written, the fp32 ones are added to."""
+    batch, number, time, width = dq.shape
+    channels = projected.shape[2]
+    row, now = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    d_convolved = np.zeros((time + len(taps), channels), np.float32)
+    for b in range(batch):
+        for t in range(time - 1, -1, -1):
+            _convolve(projected, taps, b, t, row)
+            for h in range(number):
+                start = h * width
+                _turn_back(dq, b, h, t, cosine, sine, now, start)
+                mean, factor = _mean_and_factor(row, start, width)
+                d_scale[h] += _normalise_backward(row, now, start, width, mean, factor, scale[h])
+                start = (number + h) * width
+                _turn_back(dk, b, h, t, cosine, sine, now, start)
+                mean, factor = _mean_and_factor(row, start, width)
+                _normalise_backward(row, now, start, width, mean, factor, np.float32(1))
+                start = (2 * number + h) * width
+                for i in range(0, width, LANES):
+                    store(now, (start + i,), load(dv, (b, h, t, i)))
+            for c in range(0, channels, LANES):
+                d_input, input_ = load(now, (c,)), load(projected, (b, t, c))
+                store(d_convolved, (t, c), d_input)
+                for i in range(len(taps)):
+                    after = load(d_convolved, (t + 1 + i, c))
+                    d_input = multiply_add(load(taps, (i, c)), after, d_input)
+                    store(d_taps, (i, c), multiply_add(input_, after, load(d_taps, (i, c))))
+                store(d_projected, (b, t, c), d_input)
 
 
 # -- attention
 
 
-@inlined
-def _convolve_row(projected, taps, b, t, row):  # type: ignore[no-untyped-def]
-    for c in range(len(row)):
-        row[c] = _widened(projected[b, t, c])
-    for i in range(min(len(taps), t)):
-        for c in range(len(row)):
-            row[c] += taps[i, c] * _widened(projected[b, t - 1 - i, c])
-
-
-@inlined
-def _turn(row, cosine, sine, turned):  # type: ignore[no-untyped-def]
-    """`rotate` of one row (D,)."""
-    half = len(row) // 2
-    for i in range(half):
-        turned[i] = row[i] * cosine[i] + row[half + i] * sine[i]
-    for i in range(half):
-        turned[half + i] = row[half + i] * cosine[half + i] + row[i] * sine[half + i]
-
-
-@inlined
-def _turn_back(row, cosine, sine, turned):  # type: ignore[no-untyped-def]
-    """The gradient by what was turned, of that by what came of it."""
-    half = len(row) // 2
-    for i in range(half):
-        turned[i] = row[i] * cosine[i] + row[half + i] * sine[half + i]
-    for i in range(half):
-        turned[half + i] = row[half + i] * cosine[half + i] + row[i] * sine[i]
-
-
-@fastmath_kernel
-def heads(projected, taps, cosine, sine, scale, q, k, v):  # type: ignore[no-untyped-def]
-    """bf16 projected (B, T, 3 C), fp32 taps (K, 3 C), cosine and sine (T, D) and scale (H,), to bf16 q, k, v
-    (B, H, T, D)."""
-    batch, number, time, width = q.shape
-    row, turned = np.empty(projected.shape[2], np.float32), np.empty(width, np.float32)
-    for b in range(batch):
+@kernel
+def causal_softmax(scores):  # type: ignore[no-untyped-def]
+    """Of bf16 scores (N, T, T), T a multiple of 16, each row becomes the softmax of what it sees, up to the diagonal,
+    and 0 beyond."""
+    number, time, _ = scores.shape
+    row = np.empty(time, np.float32)
+    seen, unseen = np.zeros((LANES, LANES), np.float32), np.zeros((LANES, LANES), np.float32)
+    for t in range(LANES):
+        seen[t, : t + 1] = 1
+        unseen[t, t + 1 :] = _BELOW_ANY_SCORE
+    for n in range(number):
         for t in range(time):
-            _convolve_row(projected, taps, b, t, row)
-            for h in range(2 * number):
-                head = row[h * width : (h + 1) * width]
-                _normalise(head, head)
-                _turn(head, cosine[t], sine[t], turned)
-                if h < number:
-                    for i in range(width):
-                        q[b, h, t, i] = _rounded(scale[h] * turned[i])
-                else:
-                    for i in range(width):
-                        k[b, h - number, t, i] = _rounded(turned[i])
-            for h in range(number):
-                head = row[(2 * number + h) * width : (2 * number + h + 1) * width]
-                for i in range(width):
-                    v[b, h, t, i] = _rounded(head[i])
+            last = t // LANES * LANES
+            most = load(scores, (n, t, last)) + load(unseen, (t - last, 0))
+            store(row, (last,), most)
+            for s in range(0, last, LANES):
+                score = load(scores, (n, t, s))
+                store(row, (s,), score)
+                most = maximum(most, score)
+            peak = largest(most)
+            sums = exp(load(row, (last,)) - peak) * load(seen, (t - last, 0))
+            store(row, (last,), sums)
+            for s in range(0, last, LANES):
+                weight = exp(load(row, (s,)) - peak)
+                store(row, (s,), weight)
+                sums = sums + weight
+            share = np.float32(1) / total(sums)
+            for s in range(0, last + LANES, LANES):
+                store(scores, (n, t, s), load(row, (s,)) * share)
+            for s in range(last + LANES, time, LANES):
+                store(scores, (n, t, s), splat(np.float32(0)))
 
 
-@fastmath_kernel
-def heads_backward(dq, dk, dv, projected, taps, cosine, sine, scale, d_projected, d_taps, d_scale):  # type: ignore[no-untyped-def]
-    """The gradients of `heads`: bf16 d_projected is written, the fp32 ones are added to."""
-    batch, number, time, width = dq.shape
-    channels, ring = projected.shape[2], len(taps) + 1
-    row, given = np.empty(channels, np.float32), np.empty(width, np.float32)
-    recent, total = np.empty((ring, channels), np.float32), np.empty(channels, np.float32)
-    for b in range(batch):
-        for t in range(time - 1, -1, -1):
-            _convolve_row(projected, taps, b, t, row)
-            now = recent[t % ring]
-            for h in range(2 * number):
-                head, d_head = row[h * width : (h + 1) * width], now[h * width : (h + 1) * width]
-                factor = _normalise(head, head)
-                if h < number:
-                    for i in range(width):
-                        given[i] = _widened(dq[b, h, t, i])
-                    _turn_back(given, cosine[t], sine[t], d_head)
-                    along = np.float32(0)
-                    for i in range(width):
-                        along += d_head[i] * head[i]
-                        d_head[i] *= scale[h]
-                    d_scale[h] += along
-                else:
-                    for i in range(width):
-                        given[i] = _widened(dk[b, h - number, t, i])
-                    _turn_back(given, cosine[t], sine[t], d_head)
-                _normalise_backward(d_head, head, factor)
-            for h in range(number):
-                d_head = now[(2 * number + h) * width : (2 * number + h + 1) * width]
-                for i in range(width):
-                    d_head[i] = _widened(dv[b, h, t, i])
-            for c in range(channels):
-                total[c] = now[c]
-                row[c] = _widened(projected[b, t, c])
-            for i in range(min(len(taps), time - 1 - t)):
-                after = recent[(t + 1 + i) % ring]
-                for c in range(channels):
-                    total[c] += taps[i, c] * after[c]
-                for c in range(channels):
-                    d_taps[i, c] += after[c] * row[c]
-            for c in range(channels):
-                d_projected[b, t, c] = _rounded(total[c])
+@kernel
+def causal_softmax_backward(weights, gradient):  # type: ignore[no-untyped-def]
+    """bf16 `gradient` (N, T, T) by the `weights` that `causal_softmax` made becomes that by the scores."""
+    number, time, _ = weights.shape
+    for n in range(number):
+        for t in range(time):
+            seen = t // LANES * LANES + LANES
+            sums = splat(np.float32(0))
+            for s in range(0, seen, LANES):
+                sums = multiply_add(load(weights, (n, t, s)), load(gradient, (n, t, s)), sums)
+            along = total(sums)
+            for s in range(0, seen, LANES):
+                store(gradient, (n, t, s), load(weights, (n, t, s)) * (load(gradient, (n, t, s)) - along))
+            for s in range(seen, time, LANES):
+                store(gradient, (n, t, s), splat(np.float32(0)))
 
 
 # -- a table of which a step uses few rows
 
 
-@fastmath_kernel
-def sum_by_row(rows, values, place, unique, sums):  # type: ignore[no-untyped-def]
-    """Add up the fp32 `values` (N, C) of equal `rows` (N,). Returns how many different rows there are; `unique` and
-    `sums` are then filled so far. `place` (rows of the table,) is for the kernel's own use: -1 before and after."""
+@part
+def find_ngram(hashed, places, hashes):  # type: ignore[no-untyped-def]
+    """The row of an n-gram in the table, -1 if it is not known: the places are searched as `hash_table` filled
+    them."""
+    place = (hashed ^ (hashed >> 17)) & (len(places) - 1)
+    while places[place] >= 0 and hashes[places[place]] != hashed:
+        place = (place + 1) & (len(places) - 1)
+    return places[place]
+
+
+@kernel
+def find_ngrams(ids, sizes, places, hashes, rows, starts):  # type: ignore[no-untyped-def]
+    """The known n-grams that end at each of the N = B * T positions of int64 ids (B, T): their rows in the table are
+    int64 `rows`, from starts[n] to starts[n + 1]. Returns starts[N]."""
+    batch, time = ids.shape
     count = 0
-    for n in range(len(rows)):
-        at = place[rows[n]]
-        if at < 0:
-            place[rows[n]] = count
-            unique[count] = rows[n]
-            for c in range(values.shape[1]):
-                sums[count, c] = values[n, c]
-            count += 1
-        else:
-            for c in range(values.shape[1]):
-                sums[at, c] += values[n, c]
-    for n in range(count):
-        place[unique[n]] = -1
+    for b in range(batch):
+        for t in range(time):
+            starts[b * time + t] = count
+            hashed, n = np.int64(0), 0
+            for size in sizes:
+                while n < size:
+                    token = ids[b, t - n] if n <= t else 0
+                    hashed = hashed * HASH_MULTIPLIER + token + 1
+                    n += 1
+                row = find_ngram(hashed, places, hashes)
+                if row >= 0:
+                    rows[count] = row
+                    count += 1
+    starts[batch * time] = count
     return count
 
 
-@fastmath_kernel
+@kernel
+def sum_of_rows(table, rows, starts, y):  # type: ignore[no-untyped-def]
+    """bf16 y (N, C), each the sum of some rows of the fp32 `table`: those that `rows` names from starts[n] to
+    starts[n + 1]."""
+    for n in range(len(y)):
+        for c in range(0, table.shape[1], LANES):
+            sums = splat(np.float32(0))
+            for i in range(starts[n], starts[n + 1]):
+                sums = sums + load(table, (rows[i], c))
+            store(y, (n, c), sums)
+
+
+@kernel
+def sum_by_row(values, rows, starts, place, unique, sums):  # type: ignore[no-untyped-def]
+    """For every different row, the sum of the `values` (N, C) that belong to it: to those that `rows` names from
+    starts[n] to starts[n + 1], all of values[n]. So the gradient of `sum_of_rows`.
+
+    Returns how many different rows there are; `unique` and the fp32 `sums` are then filled so far. `place` (rows of the
+    table,) is for the kernel's own use: -1 before and after."""
+    count = 0
+    for n in range(len(values)):
+        for i in range(starts[n], starts[n + 1]):
+            at = place[rows[i]]
+            if at < 0:
+                at = place[rows[i]] = count
+                unique[count] = rows[i]
+                for c in range(0, values.shape[1], LANES):
+                    store(sums, (count, c), load(values, (n, c)))
+                count += 1
+            else:
+                for c in range(0, values.shape[1], LANES):
+                    store(sums, (at, c), load(sums, (at, c)) + load(values, (n, c)))
+    for i in range(count):
+        place[unique[i]] = -1
+    return count
+
+
+@kernel
 def adagrad_rows(rows, gradient, squares, table, learning_rate):  # type: ignore[no-untyped-def]
     """A step of row-wise Adagrad on different `rows` (N,) with fp32 `gradient` (N, C)."""
     width = table.shape[1]
     for n in range(len(rows)):
-        square = np.float32(0)
-        for c in range(width):
-            square += gradient[n, c] * gradient[n, c]
-        squares[rows[n]] += square / np.float32(width)
-        factor = learning_rate / (np.sqrt(squares[rows[n]]) + np.float32(1e-12))
-        for c in range(width):
-            table[rows[n], c] -= factor * gradient[n, c]
+        square = splat(np.float32(0))
+        for c in range(0, width, LANES):
+            square = multiply_add(load(gradient, (n, c)), load(gradient, (n, c)), square)
+        squares[rows[n]] += total(square) / np.float32(width)
+        factor = -learning_rate / (np.sqrt(squares[rows[n]]) + np.float32(1e-12))
+        for c in range(0, width, LANES):
+            store(table, (rows[n], c), multiply_add(factor, load(gradient, (n, c)), load(table, (rows[n], c))))
 
 
 # -- all of them
@@ -268,9 +351,14 @@ def warm(poll: Callable[[], object]) -> None:
     """Compile every kernel, or load its machine code, for the types that training has. Calls `poll` in between: the
     first compilations on a machine take seconds."""
     bf16, fp32 = partial(np.zeros, dtype=np.uint16), partial(np.zeros, dtype=np.float32)
-    row, gain, taps, wide_taps, scale = bf16((1, 1, 6)), fp32(6), fp32((1, 6)), fp32((1, 18)), fp32(1)
-    projected, head, angles = bf16((1, 1, 18)), bf16((1, 1, 1, 6)), fp32((1, 6))
-    rows, place = np.zeros(1, np.int64), np.full(1, -1, np.int32)
+    width = 2 * LANES
+    row, gain, taps, wide_taps, scale = (
+        bf16((1, 1, width)), fp32(width), fp32((1, width)), fp32((1, 3 * width)), fp32(1),
+    )  # fmt: skip
+    projected, head, angles = bf16((1, 1, 3 * width)), bf16((1, 1, 1, width)), fp32((1, width))
+    scores = bf16((1, LANES, LANES))
+    rows, starts, place = np.zeros(1, np.int64), np.arange(2), np.full(1, -1, np.int32)
+    places = np.full(2, -1, np.int32)
     for compiled in (
         partial(norm_convolution, row, gain, gain, taps, row),
         partial(norm_convolution_backward, row, row, gain, gain, taps, row, gain, gain, taps),
@@ -278,7 +366,12 @@ def warm(poll: Callable[[], object]) -> None:
         partial(
             heads_backward, head, head, head, projected, wide_taps, angles, angles, scale, projected, wide_taps, scale
         ),
-        partial(sum_by_row, rows, taps, place, rows, taps),
+        partial(causal_softmax, scores),
+        partial(causal_softmax_backward, scores, scores),
+        partial(find_ngrams, np.zeros((1, 1), np.int64), starts, places, rows, rows, starts),
+        partial(sum_of_rows, taps, rows, starts, row[0]),
+        partial(sum_by_row, row[0], rows, starts, place, rows, taps),
+        partial(sum_by_row, taps, rows, starts, place, rows, taps),
         partial(adagrad_rows, rows, taps, gain, taps, np.float32(0)),
     ):
         compiled()

@@ -5,13 +5,13 @@ et al., 2024, section 3.2). Only n-grams that are frequent in what a model learn
 says nothing about other texts, and where all are hashed to the rows of one table it spoils the frequent ones' rows.
 """
 
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_MULTIPLIER = 1_000_003
+from tinygpt.model import fused
+from tinygpt.model.ngram_hashes import hash_table, ngram_hashes
+
 _NONE = torch.iinfo(torch.int64).max
 
 
@@ -24,11 +24,15 @@ class NgramEmbedding(nn.Module):
 
     known: Tensor
     """int64 (rows,): the known n-grams' hashes, ascending; each one's place is its row in the table."""
+    places: Tensor
+    """Where in `known` a hash is: its `hash_table`."""
 
     def __init__(self, sizes: tuple[int, ...], rows: int, width: int) -> None:
         super().__init__()
-        self.sizes = sizes
+        self.sizes = tuple(sorted(set(sizes)))
         self.register_buffer("known", torch.full((rows,), _NONE))
+        self.register_buffer("places", torch.full((1,), -1, dtype=torch.int32), persistent=False)
+        self.register_load_state_dict_post_hook(_know_what_was_loaded)  # type: ignore[no-untyped-call]
         self.table = nn.EmbeddingBag(rows, width, mode="sum", sparse=True)
 
     @property
@@ -45,9 +49,15 @@ class NgramEmbedding(nn.Module):
         """Know these n-grams and no others: distinct hashes, int64 (up to `rows`,)."""
         self.known.fill_(_NONE)
         self.known[: len(hashes)] = hashes.sort().values
+        self.places = torch.from_numpy(hash_table(self.hashes.cpu().numpy())).to(self.known.device)
 
-    def forward(self, ids: Tensor, recent: Tensor | None = None) -> Tensor:
-        """ids (B, T) to (B, T, C). `recent` (B, context) holds the ids before them; it is brought up to date."""
+    def forward(self, ids: Tensor, recent: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+        """ids (B, T) to (B, T, C) in `dtype`. `recent` (B, context) holds the ids before them; it is brought up to
+        date."""
+        table = self.table.weight
+        if recent is None and table.dtype == torch.float32 and fused.can_fuse(dtype, table.device, table.size(1)):
+            of_table, starts = fused.find_ngrams(ids, self.sizes, self.places, self.known)
+            return fused.sum_of_rows(table, of_table, starts).view(*ids.shape, -1)
         padded = F.pad(ids, (self.context, 0)) if recent is None else torch.cat((recent, ids), dim=1)
         if recent is not None:
             recent.copy_(padded[:, padded.size(1) - self.context :])
@@ -56,17 +66,8 @@ class NgramEmbedding(nn.Module):
         found = self.known[rows] == hashes
         number = found.sum(dim=-1).flatten()  # (B * T,): how many known n-grams end at each position
         embedded: Tensor = self.table(rows[found], number.cumsum(0) - number)  # (B * T, C)
-        return embedded.view(*ids.shape, -1)
+        return embedded.to(dtype).view(*ids.shape, -1)
 
 
-def ngram_hashes(padded: Tensor, sizes: tuple[int, ...]) -> Iterator[Tensor]:
-    """For every n in `sizes`, ascending, the hashes (B, T) of the n-grams that end at each of the last T positions of
-    `padded` (B, max(sizes) - 1 + T). What precedes a text is 0. 64 bits: no two of a table's n-grams share a hash."""
-    context = max(sizes) - 1
-    time = padded.size(1) - context
-    hashed = torch.zeros_like(padded[:, context:])
-    for back in range(context + 1):
-        start = context - back
-        hashed = hashed * _MULTIPLIER + padded[:, start : start + time] + 1
-        if back + 1 in sizes:
-            yield hashed
+def _know_what_was_loaded(embedding: NgramEmbedding, _: object) -> None:
+    embedding.know(embedding.hashes)

@@ -72,7 +72,7 @@ class Block(AttentionBlock):
         norm, convolution = self.mlp_norm, self.convolution
         if convolution is None:
             normed: Tensor = norm(x)
-        elif cache is None and fused.can_fuse(x):
+        elif cache is None and fused.can_fuse(x.dtype, x.device, x.size(-1)):
             normed = fused.norm_convolution(x, norm.weight, norm.bias, convolution.weight)
         else:
             normed = convolution(norm(x), cache.recent_normed if cache is not None else None)
@@ -170,8 +170,8 @@ class TinyGPT(nn.Module):
         if self.learns_positions:
             x = x + self.position_embedding(torch.arange(past, end, device=ids.device))
         if self.ngram_embedding is not None:
-            ngrams = self.ngram_embedding(ids, cache.recent_ids if cache is not None else None)
-            x = x + (ngrams if ngram_weights is None else ngram_weights[..., None] * ngrams).to(x.dtype)
+            ngrams = self.ngram_embedding(ids, cache.recent_ids if cache is not None else None, x.dtype)
+            x = x + (ngrams if ngram_weights is None else ngram_weights[..., None].to(x.dtype) * ngrams)
         embedded: Tensor = self.dropout(x)
         return embedded
 

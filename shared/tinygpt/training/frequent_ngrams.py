@@ -13,7 +13,7 @@ from torch import Tensor
 from tinygpt.data.examples import Example
 from tinygpt.data.tokenizer import PAD
 from tinygpt.model.config import ModelConfig
-from tinygpt.model.ngrams import ngram_hashes
+from tinygpt.model.ngram_hashes import ngram_hashes
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import collate, permutation
 

@@ -18,7 +18,7 @@ from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_
 from tinygpt.contracts.runs import Progress, RunMetrics
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.rows import Row
-from tinygpt.model import fused, kernels
+from tinygpt.model import fused
 from tinygpt.training.batches import batch_count, collate, drop_ngrams, endless_batches, ngram_dropout
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
@@ -151,8 +151,7 @@ class _Run:
         batches = endless_batches(self.training.lengths, self.config.batch_size, seed=self.config.seed, skip=state.step)
         state.model.train()
         self._tell(lambda callback: callback.on_start(self.progress()))
-        if fused.can_fuse(state.model.head.weight):
-            kernels.warm(self._poll)
+        fused.warm(state.model.head.weight, self._poll)
         reason, used = self._decide()
         while reason is None:
             self._take_step([self.training[i] for i in self.world.share(next(batches).tolist())], used)

@@ -6,12 +6,10 @@ fast when frequent ones have settled. One number is kept for a row, and rows wit
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tinygpt.compiled.jit import can_compile
-from tinygpt.model import kernels
+from tinygpt.model import fused
 
 
 class RowwiseAdagrad(torch.optim.Optimizer):
@@ -30,7 +28,7 @@ class RowwiseAdagrad(torch.optim.Optimizer):
                 state = self.state[table]
                 if not state:
                     state["sum"] = torch.zeros(table.size(0), device=table.device)
-                if table.device.type == "cpu" and can_compile():
+                if fused.can_step(table):
                     _kernel_step(table, state["sum"], group["lr"])
                 else:
                     _step(table, state["sum"], group["lr"])
@@ -47,12 +45,8 @@ def _step(table: Tensor, squares: Tensor, learning_rate: float) -> None:
 def _kernel_step(table: Tensor, squares: Tensor, learning_rate: float) -> None:
     gradient = _gradient(table)
     rows, values = gradient._indices()[0], gradient._values()
-    unique, sums = torch.empty_like(rows), torch.empty_like(values)
-    place = np.full(table.size(0), -1, np.int32)
-    count = kernels.sum_by_row(rows.numpy(), values.numpy(), place, unique.numpy(), sums.numpy())
-    kernels.adagrad_rows(
-        unique[:count].numpy(), sums[:count].numpy(), squares.numpy(), table.detach().numpy(), np.float32(learning_rate)
-    )
+    rows, values = fused.sum_by_row(values.numpy(), rows, torch.arange(len(rows) + 1), table.shape)
+    fused.adagrad_rows(rows, values, squares, table, learning_rate)
 
 
 def _gradient(table: Tensor) -> Tensor:
