@@ -48,7 +48,7 @@ class TrainConfig:
     max_steps: int | None = None
     max_seconds: float | None = 86.0
     """Wall-clock budget of the run, evaluation included; the schedule ends with it."""
-    evaluations: int = 6
+    evaluations: int = 4
     """Evaluations in a run, evenly spread over its budget."""
     patience: int = 4
     """Stop after this many evaluations without a lower validation loss."""

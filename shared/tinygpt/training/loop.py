@@ -28,7 +28,7 @@ from tinygpt.training.loss import bits_per_character, training_loss, validation_
 from tinygpt.training.memory import memory_errors
 from tinygpt.training.schedule import budget_used, learning_rate_scale
 from tinygpt.training.state import TrainingState
-from tinygpt.training.threads import Threads, gradient_of, set_gradients, threads
+from tinygpt.training.threads import ONE_THREAD, gradient_of, set_gradients, threads
 from tinygpt.training.token_store import TokenStore, prepare_tokens
 
 _SAVE_EVERY_SECONDS = 60.0
@@ -138,7 +138,7 @@ class _Run:
             raise TrainingFailed(f"The processes disagree on {LAST_CHECKPOINT}: give all of them one folder {folder}.")
         if world.is_first:
             data.keep_training_rows(folder / TRAINING_ROWS)
-        self.threads = Threads()
+        self.threads = ONE_THREAD
         self.weights = list(self.state.model.parameters())
         self.batches_of_an_epoch = batch_count(self.training.lengths, self.config.batch_size)
         self.labelled_tokens = 0
@@ -240,7 +240,7 @@ class _Run:
     def _evaluate(self) -> None:
         """Score the held-out rows; keep the model if none was better, and where to go on from in any case."""
         state = self.state
-        state.validation = validation_loss(state.model, self.held_out, self._poll)
+        state.validation = validation_loss(state.model, self.held_out, self._poll, self.threads)
         if not math.isfinite(state.validation):
             raise TrainingFailed(
                 f"The validation loss became {state.validation} at step {state.step}: train with a lower learning_rate "

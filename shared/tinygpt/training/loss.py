@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import Batch, collate, round_up
+from tinygpt.training.threads import ONE_THREAD, Threads
 
 _VALIDATION_ROWS_AT_ONCE = 32
 _LABELLED_STEP = 256
@@ -53,25 +55,31 @@ def _cross_entropy(logits: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum")
 
 
-@torch.no_grad()
 def validation_loss(
     model: TinyGPT,
     examples: Sequence[Example],
     poll: Callable[[], object] = lambda: None,
+    threads: Threads = ONE_THREAD,
 ) -> float:
     """Nats per character of code (`<EOS>` counts as one) over all `examples`. Calls `poll` between batches."""
     was_training = model.training
     model.eval()
-    nats, characters = 0.0, 0
     by_length = sorted(examples, key=lambda example: len(example.ids))
-    for start in range(0, len(by_length), _VALIDATION_ROWS_AT_ONCE):
-        rows = by_length[start : start + _VALIDATION_ROWS_AT_ONCE]
-        loss, _ = masked_loss(model, collate(rows, model.config.context_length).to(model.device))
-        nats += loss.item()
-        characters += sum(row.code_characters for row in rows)
+    batches = [
+        by_length[start:][:_VALIDATION_ROWS_AT_ONCE] for start in range(0, len(by_length), _VALIDATION_ROWS_AT_ONCE)
+    ]
+    nats = 0.0
+    for start in range(0, len(batches), threads.number):
+        nats += sum(threads.map(partial(_nats, model), batches[start:][: threads.number]))
         poll()
     model.train(was_training)
-    return nats / characters
+    return nats / sum(example.code_characters for example in examples)
+
+
+@torch.no_grad()
+def _nats(model: TinyGPT, rows: Sequence[Example]) -> float:
+    loss, _ = masked_loss(model, collate(rows, model.config.context_length).to(model.device))
+    return loss.item()
 
 
 def bits_per_character(nats_per_character: float) -> float:

@@ -10,9 +10,8 @@ from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.muon import Muon
 from tinygpt.training.rowwise_adagrad import RowwiseAdagrad
-from tinygpt.training.threads import Threads
+from tinygpt.training.threads import ONE_THREAD, Threads
 
-_ONE_THREAD = Threads()
 _MUON_MOMENTUM = 0.95
 _MUON_WEIGHT_DECAY = 0.01
 
@@ -45,7 +44,7 @@ class Optimizers:
                 muon = Muon(half, config.muon_learning_rate, _MUON_MOMENTUM, _MUON_WEIGHT_DECAY)
                 self._parts.append((muon, config.muon_learning_rate))
 
-    def step(self, learning_rate_scale: float, threads: Threads = _ONE_THREAD) -> None:
+    def step(self, learning_rate_scale: float, threads: Threads = ONE_THREAD) -> None:
         """One step, with every part at this share of its peak learning rate. Clears the gradients.
 
         The gradient of what AdamW learns is clipped first; Muon's step does not depend on its gradient's length.

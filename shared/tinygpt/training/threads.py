@@ -34,11 +34,14 @@ class Threads:
         return [future.result() for future in futures]
 
 
+ONE_THREAD = Threads()
+
+
 @contextmanager
 def threads(number: int) -> Iterator[Threads]:
     """`number` threads. Until the block is left, the calling thread's operations stay on it as well."""
     if number == 1:
-        yield Threads()
+        yield ONE_THREAD
         return
     before = torch.get_num_threads()
     torch.set_num_threads(1)
