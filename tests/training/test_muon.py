@@ -11,12 +11,13 @@ from tinygpt.training.muon import Muon, orthogonalise
 def test_singular_values_become_about_one_and_directions_stay(rows: int, columns: int) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(rows, columns)
-    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    u, singular_values, v = torch.linalg.svd(matrix, full_matrices=False)
 
     result = orthogonalise(matrix[None])[0]
 
     in_old_directions = u.T @ result @ v.T
-    assert (in_old_directions.diag() - 1).abs().max() < 0.4
+    not_too_small = singular_values > 0.012 * matrix.norm()
+    assert (in_old_directions.diag() - 1)[not_too_small].abs().max() < 0.3
     assert (in_old_directions - in_old_directions.diag().diag()).abs().max() < 0.1
 
 
@@ -57,7 +58,7 @@ def test_the_step_does_not_depend_on_the_gradients_length() -> None:
     torch.manual_seed(0)
     gradient = torch.randn(8, 8)
 
-    small = stepped([nn.Parameter(torch.zeros(8, 8))], [gradient * 1e-3])[0]
-    large = stepped([nn.Parameter(torch.zeros(8, 8))], [gradient * 1e3])[0]
+    small = stepped([nn.Parameter(torch.zeros(8, 8))], [gradient * 2**-10])[0]
+    large = stepped([nn.Parameter(torch.zeros(8, 8))], [gradient * 2**10])[0]
 
     torch.testing.assert_close(small, large, atol=2e-3, rtol=0.02)
