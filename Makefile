@@ -45,8 +45,8 @@ format: $(INSTALLED)  ## Format the code
 smoke: $(INSTALLED)  ## The smoke tests (standard library's unittest)
 	@$(BIN)/python -m unittest tests.smoke
 
-unit: $(INSTALLED)  ## pytest, on a real Redis
-	@$(BIN)/python -m pytest -m "not e2e"
+unit: $(INSTALLED)  ## pytest, on a real Redis, on all cores (at most four)
+	@$(BIN)/python -m pytest -m "not e2e" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 e2e: $(INSTALLED)  ## The compose stack on a real Docker engine: up, train, generate, fail, recover, down
 	@$(BIN)/python -m pytest -m e2e --timeout 1200 tests/e2e

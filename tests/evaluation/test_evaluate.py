@@ -160,6 +160,8 @@ def test_progress_comes_with_its_phase_and_an_interrupt_leaves_nothing() -> None
         if progress.phase == "judging":
             raise KeyboardInterrupt
 
+    before = psutil.Process().children(recursive=True)
+
     with pytest.raises(KeyboardInterrupt):
         evaluate(ScriptedGenerator(ANSWERS), ROWS, training_rows=[], workers=1, on_progress=interrupt)
 
@@ -167,7 +169,8 @@ def test_progress_comes_with_its_phase_and_an_interrupt_leaves_nothing() -> None
     assert EvaluationProgress("answering", 4, 4, 0.0) in [
         EvaluationProgress(p.phase, p.done, p.total, 0.0) for p in seen
     ]
-    assert not [child for child in psutil.Process().children(recursive=True) if "tinygpt.eval" in str(child.cmdline())]
+    left = set(psutil.Process().children(recursive=True)) - set(before)
+    assert not [child for child in left if "tinygpt.eval" in str(child.cmdline())]
 
 
 def test_each_prompt_gets_the_answers_that_it_would_get_alone_whatever_is_asked_beside_it() -> None:
