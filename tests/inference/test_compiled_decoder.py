@@ -78,6 +78,16 @@ def test_logits_are_the_models(config: ModelConfig) -> None:
     np.testing.assert_allclose(compiled(config).logits(ids), expected, atol=3e-5 * np.abs(expected).max(), rtol=0)
 
 
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_logits_of_bytes_are_near_the_models(config: ModelConfig) -> None:
+    ids = some_ids(config.context_length)
+    with torch.inference_mode():
+        expected = model_of(config)(torch.tensor([ids]))[0].numpy()
+
+    error = compiled(config, weights="int8").logits(ids) - expected
+    assert np.sqrt((error**2).mean() / (expected**2).mean()) < 0.05
+
+
 @pytest.mark.parametrize("config", [PLAIN, MODERN], ids=["plain", "modern"])
 @pytest.mark.parametrize("parameters", [GREEDY, replace(SAMPLED, seed=4)], ids=["greedy", "sampled"])
 def test_texts_are_those_of_the_pytorch_decoder(config: ModelConfig, parameters: SamplingParameters) -> None:
@@ -156,9 +166,15 @@ def test_a_slot_that_ends_does_not_cut_the_call_short_for_the_others() -> None:
     assert [(len(part.ids), part.ended) for part in three.step(20)] == [(10, "length")]
 
 
-def test_a_slot_used_before_is_as_good_as_new() -> None:
-    fresh, used = compiled(MODERN), compiled(MODERN)
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+def test_a_slot_used_before_is_as_good_as_new(weights: Weights) -> None:
+    """Even after a sequence that ended in NaN."""
+    fresh, used = compiled(MODERN, weights=weights), compiled(MODERN, weights=weights)
     decode(used, some_ids(60, seed=9), GREEDY, max_new_tokens=60)
+    whole = used._weights.token_embedding.copy()
+    used._weights.token_embedding[:] = np.nan
+    assert decode(used, some_ids(100), GREEDY, max_new_tokens=9).ended == "nan"
+    used._weights.token_embedding[:] = whole
 
     texts = [decode(one, some_ids(4), GREEDY, max_new_tokens=50) for one in (fresh, used)]
     assert texts[0] == texts[1]

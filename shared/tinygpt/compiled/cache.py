@@ -22,9 +22,11 @@ _PACKAGE = Path(__file__).parents[1]
 SOURCES = (
     *sorted(path.relative_to(_PACKAGE).as_posix() for path in Path(__file__).parent.glob("*.py")),
     "data/tokenizer.py",
+    "inference/attention_kernels.py",
     "inference/balance.py",
     "inference/compiled_decoder.py",
     "inference/kernels.py",
+    "inference/linear_kernels.py",
     "inference/packed_weights.py",
     "inference/sampling.py",
     "model/kernels.py",

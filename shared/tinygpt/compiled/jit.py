@@ -1,8 +1,8 @@
 """Functions that numba compiles for this machine's processor.
 
-`@kernel` and `@kernel_of_parts` mark what Python calls: its machine code is kept on disk (`cache.py`). `@jit`, `@part`
-and `@inlined` mark what kernels are made of. Where numba can't be had all leave the function as it is: slow, the same
-result.
+`@kernel` and `@kernel_of_parts` mark what Python calls: its machine code is kept on disk (`cache.py`). `@jit`, `@part`,
+`@inlined` and `@by_types` mark what kernels are made of. Where numba can't be had, `@kernel` and `@jit` leave functions
+as they are: slow, the same result.
 """
 
 from collections.abc import Callable
@@ -56,6 +56,21 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` as lines of whatever calls it, with the caller's options: for what is called once and passes
     much on."""
     return _compiled(function, inline="always")
+
+
+def by_types(choose: Callable[..., Any]) -> Callable[..., Any]:
+    """Let kernels call, by this name, the part that `choose` returns for the types of its arguments."""
+
+    def by_type(*_: Any) -> Any:
+        raise NotImplementedError("only a kernel can call it")
+
+    def chosen(*arguments: Any) -> Any:
+        return choose(*arguments).py_func
+
+    if not OBSTACLE:
+        options = {"nogil": True, "error_model": "numpy", "_nrt": False}
+        numba.extending.overload(by_type, jit_options=options, strict=False)(chosen)
+    return by_type
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:

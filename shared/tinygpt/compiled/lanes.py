@@ -4,7 +4,8 @@ They are loaded from arrays and stored to them, added, multiplied and so on, num
 is `x[row, i : i + 16] * 2.0` without the temporary array. A processor with narrower registers takes several for them.
 `load4` and its like handle four `Lanes`, 64 numbers, as a tuple.
 
-All arithmetic is in float32. Arrays may hold less: bfloat16 as uint16, the upper half of a float32, and int8.
+All arithmetic is in float32. Arrays may hold less: bfloat16 as uint16, the upper half of a float32, and to be loaded
+alone int8.
 """
 
 # ruff: noqa: ARG001 - an intrinsic is given the types of its arguments, and not all of them matter
@@ -17,16 +18,17 @@ import numba.core.datamodel.models
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import overload, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.extending import lower_builtin, register_model
 
 LANES = 16
 WIDE = 4 * LANES
 """Numbers in the four `Lanes` that `load4` loads."""
 
 _FLOAT, _INT, _INDEX = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_FLOATS, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+FLOATS, INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
 _STORED = {
-    types.float32: _FLOATS,
+    types.float32: FLOATS,
     types.uint16: ir.VectorType(ir.IntType(16), LANES),
     types.int8: ir.VectorType(ir.IntType(8), LANES),
 }
@@ -34,60 +36,68 @@ Generate = Callable[[Any, ir.IRBuilder, Any, Any], Any]
 """Writes the LLVM instructions of a call: of context, builder, signature and arguments, the result's value."""
 
 
-class LanesType(types.Type):  # type: ignore[misc]
-    def __init__(self) -> None:
-        super().__init__(name=f"Lanes({LANES})")
+class VectorType(types.Type):  # type: ignore[misc]
+    """The type, for compiled functions, of what `registers` says for LLVM."""
+
+    def __init__(self, name: str, registers: ir.VectorType) -> None:
+        super().__init__(name=name)
+        self.registers = registers
 
 
-_lanes = LanesType()
-_lanes4 = types.UniTuple(_lanes, 4)
+@register_model(VectorType)
+class _VectorModel(numba.core.datamodel.models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, frontend_type: VectorType) -> None:
+        super().__init__(manager, frontend_type, frontend_type.registers)
 
 
-@register_model(LanesType)
-class _LanesModel(numba.core.datamodel.models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, frontend_type: Any) -> None:
-        super().__init__(manager, frontend_type, _FLOATS)
+lanes = VectorType(f"Lanes({LANES})", FLOATS)
+lanes4 = types.UniTuple(lanes, 4)
 
 
-def _intrinsic(function: Callable[..., tuple[Any, Generate]]) -> Any:
+def intrinsic(function: Callable[..., tuple[Any, Generate]]) -> Any:
     """A function of compiled code that is given as its signature and the instructions it stands for."""
     return numba.extending.intrinsic(function)
 
 
-@_intrinsic
+@intrinsic
 def load(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
     """The 16 numbers of a C-contiguous array from `index`, a tuple, on."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         return _load(builder, _pointer(context, builder, array, index, arguments), array.dtype)
 
-    return _lanes(array, index), generate
+    return lanes(array, index), generate
 
 
-@_intrinsic
+@intrinsic
 def load4(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
     """The 64 numbers of a C-contiguous array from `index`, a tuple, on."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         start = _pointer(context, builder, array, index, arguments)
         loaded = [_load(builder, _further(builder, start, i), array.dtype) for i in range(4)]
-        return context.make_tuple(builder, _lanes4, loaded)
+        return context.make_tuple(builder, lanes4, loaded)
 
-    return _lanes4(array, index), generate
+    return lanes4(array, index), generate
 
 
-@_intrinsic
+@intrinsic
 def store(typing: Any, array: Any, index: Any, value: Any) -> tuple[Any, Generate]:
     """array[index ... index + 15] = value"""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        _store(builder, arguments[2], _pointer(context, builder, array, index, arguments), array.dtype)
+        _store(
+            builder,
+            arguments[2],
+            _pointer(context, builder, array, index, arguments),
+            array.dtype,
+        )
         return context.get_dummy_value()
 
-    return types.void(array, index, _lanes), generate
+    return types.void(array, index, lanes), generate
 
 
-@_intrinsic
+@intrinsic
 def store_one(typing: Any, array: Any, index: Any, number: Any) -> tuple[Any, Generate]:
     """array[index] = number"""
 
@@ -101,7 +111,7 @@ def store_one(typing: Any, array: Any, index: Any, number: Any) -> tuple[Any, Ge
     return types.void(array, index, types.float32), generate
 
 
-@_intrinsic
+@intrinsic
 def store4(typing: Any, array: Any, index: Any, value: Any) -> tuple[Any, Generate]:
     """array[index ... index + 63] = value"""
 
@@ -112,30 +122,30 @@ def store4(typing: Any, array: Any, index: Any, value: Any) -> tuple[Any, Genera
             _store(builder, value, _further(builder, start, i), array.dtype)
         return context.get_dummy_value()
 
-    return types.void(array, index, _lanes4), generate
+    return types.void(array, index, lanes4), generate
 
 
-@_intrinsic
+@intrinsic
 def splat(typing: Any, number: Any) -> tuple[Any, Generate]:
     """`number` sixteen times."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         return _splat(builder, arguments[0])
 
-    return _lanes(types.float32), generate
+    return lanes(types.float32), generate
 
 
-@_intrinsic
+@intrinsic
 def splat4(typing: Any, number: Any) -> tuple[Any, Generate]:
     """`number` 64 times."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        return context.make_tuple(builder, _lanes4, [_splat(builder, arguments[0])] * 4)
+        return context.make_tuple(builder, lanes4, [_splat(builder, arguments[0])] * 4)
 
-    return _lanes4(types.float32), generate
+    return lanes4(types.float32), generate
 
 
-@_intrinsic
+@intrinsic
 def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Generate]:
     """a * b + c, rounded once where the processor can. `a` may be a number."""
     is_number = isinstance(a, types.Number)
@@ -144,10 +154,10 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Generate]:
         factor = _splat(builder, arguments[0]) if is_number else arguments[0]
         return _call(builder, "llvm.fmuladd", factor, arguments[1], arguments[2])
 
-    return _lanes(types.float32 if is_number else _lanes, _lanes, _lanes), generate
+    return lanes(types.float32 if is_number else lanes, lanes, lanes), generate
 
 
-@_intrinsic
+@intrinsic
 def multiply_add4(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Generate]:
     """a * b + c, of 64 numbers each. `a` may be one number."""
     is_number = isinstance(a, types.Number)
@@ -159,90 +169,130 @@ def multiply_add4(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Generate]:
         for i in range(4):
             term, sum_ = (builder.extract_value(four, i) for four in (terms, sums))
             results.append(_call(builder, "llvm.fmuladd", factor or builder.extract_value(factors, i), term, sum_))
-        return context.make_tuple(builder, _lanes4, results)
+        return context.make_tuple(builder, lanes4, results)
 
-    return _lanes4(types.float32 if is_number else _lanes4, _lanes4, _lanes4), generate
+    return lanes4(types.float32 if is_number else lanes4, lanes4, lanes4), generate
 
 
-@_intrinsic
+@intrinsic
+def multiply4(typing: Any, number: Any, a: Any) -> tuple[Any, Generate]:
+    """A number times each of 64."""
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
+        factor = _splat(builder, arguments[0])
+        parts = [builder.fmul(factor, builder.extract_value(arguments[1], i)) for i in range(4)]
+        return context.make_tuple(builder, lanes4, parts)
+
+    return lanes4(types.float32, lanes4), generate
+
+
+@intrinsic
+def multiply4s(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
+    """a * b, of 64 numbers each."""
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
+        pairs = [[builder.extract_value(four, i) for four in arguments] for i in range(4)]
+        return context.make_tuple(builder, lanes4, [builder.fmul(*pair) for pair in pairs])
+
+    return lanes4(lanes4, lanes4), generate
+
+
+@intrinsic
 def total(typing: Any, a: Any) -> tuple[Any, Generate]:
     """The sum of the 16 numbers: halves added to halves, so always in the same order."""
-    return types.float32(_lanes), _reduction(lambda builder, left, right: builder.fadd(left, right))
+    return types.float32(lanes), _reduction(lambda builder, left, right: builder.fadd(left, right))
 
 
-@_intrinsic
+@intrinsic
 def largest(typing: Any, a: Any) -> tuple[Any, Generate]:
-    """The largest of the 16 numbers."""
-    return types.float32(_lanes), _reduction(lambda builder, left, right: _call(builder, "llvm.maxnum", left, right))
+    """The largest of the 16 numbers, of those that are not NaN."""
+    return types.float32(lanes), _reduction(lambda builder, left, right: _call(builder, "llvm.maxnum", left, right))
 
 
-@_intrinsic
+@intrinsic
 def maximum(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
     """The larger of each two numbers."""
     return _elementwise("llvm.maxnum", 2)
 
 
-@_intrinsic
+@intrinsic
 def at_least(typing: Any, a: Any, least: Any) -> tuple[Any, Generate]:
     """The larger of each two numbers, and NaN where `a` is."""
+    return _bounded("<")
+
+
+@intrinsic
+def at_most(typing: Any, a: Any, most: Any) -> tuple[Any, Generate]:
+    """The smaller of each two numbers, and NaN where `a` is."""
+    return _bounded(">")
+
+
+@intrinsic
+def larger_size(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
+    """The larger of each two numbers' sizes, and NaN where either is."""
 
     def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        number, bound = arguments
-        return builder.select(builder.fcmp_ordered("<", number, bound), bound, number)
+        return _larger_size(builder, *arguments)
 
-    return _lanes(_lanes, _lanes), generate
-
-
-@_intrinsic
-def absolute(typing: Any, a: Any) -> tuple[Any, Generate]:
-    return _elementwise("llvm.fabs", 1)
+    return lanes(lanes, lanes), generate
 
 
-@_intrinsic
-def copy_sign(typing: Any, a: Any, sign: Any) -> tuple[Any, Generate]:
-    """`a` with the signs of `sign`."""
-    return _elementwise("llvm.copysign", 2)
+@intrinsic
+def largest_size(typing: Any, a: Any) -> tuple[Any, Generate]:
+    """The largest size among the 16 numbers, and NaN if one is."""
+    return types.float32(lanes), _reduction(_larger_size)
 
 
-@_intrinsic
+@intrinsic
+def first_lanes(typing: Any, a: Any, count: Any, otherwise: Any) -> tuple[Any, Generate]:
+    """The first `count` of the 16 numbers, and in place of the others a number; all if `count` is 16 or more."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
+        number, count, otherwise = arguments
+        least = builder.trunc(count, _INT)
+        first = builder.insert_element(ir.Constant(INTS, ir.Undefined), least, ir.Constant(_INT, 0))
+        everywhere = builder.shuffle_vector(first, ir.Constant(INTS, ir.Undefined), ir.Constant(INTS, [0] * LANES))
+        places = ir.Constant(INTS, list(range(LANES)))
+        return builder.select(builder.icmp_signed("<", places, everywhere), number, _splat(builder, otherwise))
+
+    return lanes(lanes, types.int64, types.float32), generate
+
+
+@intrinsic
 def nearest_integer(typing: Any, a: Any) -> tuple[Any, Generate]:
     return _elementwise("llvm.rint", 1)
 
 
-@_intrinsic
+@intrinsic
 def power_of_two(typing: Any, exponent: Any) -> tuple[Any, Generate]:
     """2 to the power of integers from -126 to 127, by writing them where a float32 has its exponent."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        biased = builder.add(builder.fptosi(arguments[0], _INTS), ir.Constant(_INTS, [127] * LANES))
-        return builder.bitcast(builder.shl(biased, ir.Constant(_INTS, [23] * LANES)), _FLOATS)
+        biased = builder.add(builder.fptosi(arguments[0], INTS), ir.Constant(INTS, [127] * LANES))
+        return builder.bitcast(builder.shl(biased, ir.Constant(INTS, [23] * LANES)), FLOATS)
 
-    return _lanes(_lanes), generate
+    return lanes(lanes), generate
 
 
 def _add_operator(operation: Callable[[Any, Any], Any], instruction: str) -> None:
     """Let `Lanes` be operated on with one another and with numbers, on either side."""
 
-    def apply(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
-        numbers = [isinstance(side, types.Number) for side in (a, b)]
+    class Typing(AbstractTemplate):  # type: ignore[misc]
+        def generic(self, arguments: Any, _: Any) -> Any:
+            if lanes in arguments:
+                return lanes(*(lanes if side == lanes else types.float32 for side in arguments))
+            return None
 
-        def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-            sides = [
-                _splat(builder, value) if is_number else value
-                for value, is_number in zip(arguments, numbers, strict=True)
-            ]
-            return getattr(builder, instruction)(*sides)
+    def generate(_context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        sides = [
+            value if side == lanes else _splat(builder, value)
+            for value, side in zip(arguments, signature.args, strict=True)
+        ]
+        return getattr(builder, instruction)(*sides)
 
-        return _lanes(*(types.float32 if is_number else _lanes for is_number in numbers)), generate
-
-    applied = _intrinsic(apply)
-
-    def choose(a: Any, b: Any) -> Any:
-        if _lanes in (a, b):
-            return lambda a, b: applied(a, b)
-        return None
-
-    overload(operation, strict=False)(choose)
+    infer_global(operation)(Typing)
+    for sides in ((lanes, lanes), (lanes, types.float32), (types.float32, lanes)):
+        lower_builtin(operation, *sides)(generate)
 
 
 for _operation, _instruction in (
@@ -255,14 +305,18 @@ for _operation, _instruction in (
 
 
 def _pointer(context: Any, builder: ir.IRBuilder, array: Any, index: Any, arguments: Any) -> Any:
-    """To the element of `arguments[0]`, an array, at `arguments[1]`, a tuple."""
+    return pointer_to(context, builder, array, index, arguments, _STORED[array.dtype])
+
+
+def pointer_to(context: Any, builder: ir.IRBuilder, array: Any, index: Any, arguments: Any, registers: ir.Type) -> Any:
+    """To the element of `arguments[0]`, an array, at `arguments[1]`, a tuple: where `registers` begin."""
     unpacked = context.make_array(array)(context, builder, arguments[0])
     at = [
         context.cast(builder, value, index_type, types.intp)
         for value, index_type in zip(cgutils.unpack_tuple(builder, arguments[1]), index, strict=True)
     ]
     pointer = cgutils.get_item_pointer(context, builder, array, unpacked, at, wraparound=False, boundscheck=False)
-    return builder.bitcast(pointer, _STORED[array.dtype].as_pointer())
+    return builder.bitcast(pointer, registers.as_pointer())
 
 
 def _further(builder: ir.IRBuilder, pointer: Any, count: int) -> Any:
@@ -272,8 +326,8 @@ def _further(builder: ir.IRBuilder, pointer: Any, count: int) -> Any:
 def _load(builder: ir.IRBuilder, pointer: Any, dtype: Any) -> Any:
     stored = builder.load(pointer, align=dtype.bitwidth // 8)
     if dtype == types.uint16:
-        return builder.bitcast(builder.shl(builder.zext(stored, _INTS), ir.Constant(_INTS, [16] * LANES)), _FLOATS)
-    return builder.sitofp(builder.sext(stored, _INTS), _FLOATS) if dtype == types.int8 else stored
+        return builder.bitcast(builder.shl(builder.zext(stored, INTS), ir.Constant(INTS, [16] * LANES)), FLOATS)
+    return builder.sitofp(builder.sext(stored, INTS), FLOATS) if dtype == types.int8 else stored
 
 
 def _store(builder: ir.IRBuilder, value: Any, pointer: Any, dtype: Any) -> None:
@@ -284,20 +338,26 @@ def _narrow(builder: ir.IRBuilder, value: Any, dtype: Any) -> Any:
     """As it is stored: in bfloat16 the nearest, of two the one whose last bit is 0."""
     if dtype != types.uint16:
         return value
-    bits = builder.bitcast(value, _INTS)
-    upper = builder.lshr(bits, ir.Constant(_INTS, [16] * LANES))
-    odd = builder.and_(upper, ir.Constant(_INTS, [1] * LANES))
-    rounded = builder.add(builder.add(bits, odd), ir.Constant(_INTS, [0x7FFF] * LANES))
-    return builder.trunc(builder.lshr(rounded, ir.Constant(_INTS, [16] * LANES)), _STORED[dtype])
+    bits = builder.bitcast(value, INTS)
+    upper = builder.lshr(bits, ir.Constant(INTS, [16] * LANES))
+    odd = builder.and_(upper, ir.Constant(INTS, [1] * LANES))
+    rounded = builder.add(builder.add(bits, odd), ir.Constant(INTS, [0x7FFF] * LANES))
+    return builder.trunc(builder.lshr(rounded, ir.Constant(INTS, [16] * LANES)), _STORED[dtype])
 
 
 def _splat(builder: ir.IRBuilder, number: Any) -> Any:
-    first = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), number, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(first, ir.Constant(_FLOATS, ir.Undefined), ir.Constant(_INTS, [0] * LANES))
+    first = builder.insert_element(ir.Constant(FLOATS, ir.Undefined), number, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(first, ir.Constant(FLOATS, ir.Undefined), ir.Constant(INTS, [0] * LANES))
+
+
+def _larger_size(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+    """As whole numbers, for among those the bits of NaN are the largest."""
+    left, right = (builder.bitcast(_call(builder, "llvm.fabs", side), INTS) for side in (a, b))
+    return builder.bitcast(builder.select(builder.icmp_signed(">", left, right), left, right), FLOATS)
 
 
 def _call(builder: ir.IRBuilder, name: str, *arguments: Any) -> Any:
-    signature = ir.FunctionType(_FLOATS, [_FLOATS] * len(arguments))
+    signature = ir.FunctionType(FLOATS, [FLOATS] * len(arguments))
     function = cgutils.get_or_insert_function(builder.module, signature, f"{name}.v{LANES}f32")
     return builder.call(function, arguments)
 
@@ -306,15 +366,23 @@ def _elementwise(name: str, arguments: int) -> tuple[Any, Generate]:
     def generate(context: Any, builder: ir.IRBuilder, _: Any, values: Any) -> Any:
         return _call(builder, name, *values)
 
-    return _lanes(*[_lanes] * arguments), generate
+    return lanes(*[lanes] * arguments), generate
+
+
+def _bounded(beyond: str) -> tuple[Any, Generate]:
+    def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
+        number, bound = arguments
+        return builder.select(builder.fcmp_ordered(beyond, number, bound), bound, number)
+
+    return lanes(lanes, lanes), generate
 
 
 def _reduction(combine: Callable[[ir.IRBuilder, Any, Any], Any]) -> Generate:
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        value, unused = arguments[0], ir.Constant(_FLOATS, ir.Undefined)
+        value, unused = arguments[0], ir.Constant(FLOATS, ir.Undefined)
         half = LANES // 2
         while half:
-            order = ir.Constant(_INTS, [(i + half) % LANES for i in range(LANES)])
+            order = ir.Constant(INTS, [(i + half) % LANES for i in range(LANES)])
             value = combine(builder, value, builder.shuffle_vector(value, unused, order))
             half //= 2
         return builder.extract_element(value, ir.Constant(_INT, 0))

@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygpt.compiled.byte_products import BYTES_A_SUM
 from tinygpt.compiled.jit import kernel
 from tinygpt.compiled.lanes import WIDE
 from tinygpt.data.tokenizer import EOS, Tokenizer
+from tinygpt.inference.attention_kernels import ByteCache, Cache
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.decoder import Ended, Top, Written
 from tinygpt.inference.decoder import Weights as WeightFormat
 from tinygpt.inference.kernels import Rows, Sequences, compute_logits, forward
+from tinygpt.inference.linear_kernels import ByteRows
 from tinygpt.inference.packed_weights import Weights, pack
 from tinygpt.inference.sampling import SAMPLING, SamplingParameters, generated_tokens, next_token, top_logprobs
 from tinygpt.model.transformer import TinyGPT
@@ -56,8 +59,7 @@ class CompiledDecoder:
         self._weights = pack(model, weights)
         self._allowed = generated_tokens(tokenizer.vocab_size)
         self._texts = token_texts(tokenizer)
-        kept = np.float32 if weights == "float32" else np.uint16  # bfloat16
-        self._sequences = _empty_sequences(self._weights, slots, self.context_length, kept)
+        self._sequences = _empty_sequences(self._weights, slots, self.context_length, weights)
         self._slots = np.zeros(slots, SLOT)
         self._writing: set[int] = set()
         self._stop = np.zeros(1, np.int32)
@@ -268,18 +270,28 @@ def write(
             break
 
 
-def _empty_sequences(weights: Weights, slots: int, context_length: int, kept: Any) -> Sequences:
+def _empty_sequences(weights: Weights, slots: int, context_length: int, format: WeightFormat) -> Sequences:
     layers, twice_heads, width = weights.head_gain.shape
-    heads = twice_heads // 2
-    positions = -(-context_length // WIDE) * WIDE
     taps, channels = weights.projected_convolution.shape[1:]
     return Sequences(
         ids=np.zeros((slots, context_length), np.int32),
-        keys=np.zeros((slots, layers, heads, positions // WIDE, width, WIDE), kept),
-        values=np.zeros((slots, layers, heads, positions, width), kept),
+        cache=_empty_cache((slots, layers, twice_heads // 2), -(-context_length // WIDE), width, format),
         recent_projected=np.zeros((slots, layers, taps, channels), np.float32),
         recent_normed=np.zeros((slots, len(weights.expand.bias), taps, weights.token_embedding.shape[1]), np.float32),
     )
+
+
+def _empty_cache(heads: tuple[int, int, int], blocks: int, width: int, format: WeightFormat) -> Cache | ByteCache:
+    positions = blocks * WIDE
+    if format == "int8":
+        return ByteCache(
+            keys=np.zeros((*heads, blocks, width // BYTES_A_SUM, WIDE, BYTES_A_SUM), np.uint8),
+            key_scale=np.zeros((*heads, positions), np.float32),
+            values=np.zeros((*heads, positions, width), np.int8),
+            value_scale=np.zeros((*heads, positions), np.float32),
+        )
+    kept = np.float32 if format == "float32" else np.uint16  # bfloat16
+    return Cache(np.zeros((*heads, blocks, width, WIDE), kept), np.zeros((*heads, positions, width), kept))
 
 
 def _empty_rows(weights: Weights, slots: int, context_length: int) -> Rows:
@@ -288,16 +300,24 @@ def _empty_rows(weights: Weights, slots: int, context_length: int) -> Rows:
     def room(columns: int) -> NDArray[np.float32]:
         return np.zeros((count, columns), np.float32)
 
-    width = weights.token_embedding.shape[1]
+    width, hidden = weights.token_embedding.shape[1], weights.expand.bias.shape[1]
+    _, twice_heads, head_width = weights.head_gain.shape
+    attended = -(-(twice_heads // 2 * head_width) // WIDE) * WIDE
+    projected = weights.query_key_value.bias.shape[1]
     return Rows(
         slot=np.zeros(count, np.int32),
         position=np.zeros(count, np.int32),
         x=room(width),
         normed=room(width),
-        projected=room(weights.query_key_value.bias.shape[1]),
-        attended=room(weights.attention_output.weight.shape[2]),
-        hidden=room(weights.expand.bias.shape[1]),
+        projected=room(projected),
+        attended=room(attended),
+        hidden=room(hidden),
         added=room(width),
         logits=room(weights.head.bias.shape[1]),
         scores=np.zeros(-(-context_length // WIDE) * WIDE, np.float32),
+        rounded=ByteRows(
+            bytes=np.zeros((count, max(width, attended, projected, hidden)), np.int8),
+            scale=np.zeros(count, np.float32),
+            start=np.zeros(count, np.int32),
+        ),
     )

@@ -13,25 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygpt.compiled.functions import erf, exp
+from tinygpt.compiled.functions import erf
 from tinygpt.compiled.jit import inlined, kernel_of_parts, part
-from tinygpt.compiled.lanes import (
-    LANES,
-    WIDE,
-    largest,
-    load,
-    load4,
-    maximum,
-    multiply_add,
-    multiply_add4,
-    splat,
-    splat4,
-    store,
-    store4,
-    store_one,
-    total,
-)
-from tinygpt.inference.packed_weights import Linear, Norm, Weights
+from tinygpt.compiled.lanes import LANES, load, multiply_add, splat, store, total
+from tinygpt.inference.attention_kernels import ByteCache, Cache, attend, keep
+from tinygpt.inference.linear_kernels import ByteRows, linear
+from tinygpt.inference.packed_weights import Norm, Weights
 from tinygpt.model.kernels import find_ngram
 from tinygpt.model.ngram_hashes import HASH_MULTIPLIER
 
@@ -45,10 +32,7 @@ class Sequences(NamedTuple):
 
     ids: Integers
     """(S, T)"""
-    keys: Any
-    """(S, L, H, T / 64, D, 64): 64 positions side by side, as 64 outputs are in a linear layer's weights."""
-    values: Any
-    """(S, L, H, T, D)"""
+    cache: Cache | ByteCache
     recent_projected: Floats
     """(S, L, taps, 3 H D): inputs of the convolution before attention, position p at p modulo taps."""
     recent_normed: Floats
@@ -78,6 +62,8 @@ class Rows(NamedTuple):
     """(R, V)"""
     scores: Floats
     """(T,): of one query."""
+    rounded: ByteRows
+    """For weights, keys and values of bytes."""
 
 
 @kernel_of_parts
@@ -95,7 +81,7 @@ def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> N
 def compute_logits(weights: Weights, rows: Rows, count: int) -> None:
     """From the stream to logits over each row's next token, in `rows.logits`."""
     layer_norm(rows.x, count, weights.final_norm, 0, weights.width, rows.normed)
-    linear(rows.normed, count, weights.head, 0, rows.logits)
+    linear(weights.head, 0, rows.normed, count, rows.logits, rows.rounded)
 
 
 @inlined
@@ -134,9 +120,9 @@ def add_row(table: Any, index: Any, x: Floats, row: int) -> None:
 def attention(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: int) -> None:
     """Normalise, project to queries, keys and values, attend, project back, add to the stream."""
     layer_norm(rows.x, count, weights.attention_norm, layer, weights.width, rows.normed)
-    linear(rows.normed, count, weights.query_key_value, layer, rows.projected)
+    linear(weights.query_key_value, layer, rows.normed, count, rows.projected, rows.rounded)
     convolve(rows.projected, rows, count, weights.projected_convolution, layer, sequences.recent_projected)
-    heads = sequences.values.shape[2]
+    heads = weights.head_gain.shape[1] // 2
     for row in range(count):
         slot, position = rows.slot[row], rows.position[row]
         for head in range(2 * heads):
@@ -151,16 +137,11 @@ def attention(weights: Weights, sequences: Sequences, rows: Rows, count: int, la
                 weights.rotary_sine,
                 position,
             )
-        for head in range(heads):
-            keep_key(rows.projected, row, heads + head, sequences.keys, slot, layer, head, position)
-            keep_value(rows.projected, row, 2 * heads + head, sequences.values, slot, layer, head, position)
+        keep(sequences.cache, rows.projected, row, slot, layer, position, rows.rounded)
     for row in range(count):
         slot, position = rows.slot[row], rows.position[row]
-        for head in range(heads):
-            match(rows.projected, row, sequences.keys, slot, layer, head, position, rows.scores)
-            sum_of_weights = exponentiate(rows.scores, position + 1)
-            average(rows.scores, sum_of_weights, sequences.values, slot, layer, head, position, rows.attended, row)
-    linear(rows.attended, count, weights.attention_output, layer, rows.added)
+        attend(sequences.cache, rows.projected, row, slot, layer, position, rows.scores, rows.attended, rows.rounded)
+    linear(weights.attention_output, layer, rows.attended, count, rows.added, rows.rounded)
     add(rows.x, rows.added, count)
 
 
@@ -169,51 +150,10 @@ def mlp(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: i
     """Normalise, widen, GELU, narrow, add to the stream. `layer` counts those that have an MLP."""
     layer_norm(rows.x, count, weights.mlp_norm, layer, weights.width, rows.normed)
     convolve(rows.normed, rows, count, weights.normed_convolution, layer, sequences.recent_normed)
-    linear(rows.normed, count, weights.expand, layer, rows.hidden)
+    linear(weights.expand, layer, rows.normed, count, rows.hidden, rows.rounded)
     gelu(rows.hidden, count)
-    linear(rows.hidden, count, weights.contract, layer, rows.added)
+    linear(weights.contract, layer, rows.hidden, count, rows.added, rows.rounded)
     add(rows.x, rows.added, count)
-
-
-@part
-def linear(x: Floats, count: int, weights: Linear, layer: int, y: Floats) -> None:
-    """y = x @ weight.T * scale + bias, 64 outputs at a time, and of four rows so that each weight is loaded once for
-    the four: their sums, 16 `Lanes`, stay in registers."""
-    weight = weights.weight
-    for group in range(weight.shape[1]):
-        scale = load4(weights.scale, (layer, group * WIDE))
-        bias = load4(weights.bias, (layer, group * WIDE))
-        row = 0
-        while row + 4 <= count:
-            sums0, sums1, sums2, sums3 = four_products(x, row, weight, layer, group)
-            store4(y, (row, group * WIDE), multiply_add4(sums0, scale, bias))
-            store4(y, (row + 1, group * WIDE), multiply_add4(sums1, scale, bias))
-            store4(y, (row + 2, group * WIDE), multiply_add4(sums2, scale, bias))
-            store4(y, (row + 3, group * WIDE), multiply_add4(sums3, scale, bias))
-            row += 4
-        while row < count:
-            store4(y, (row, group * WIDE), multiply_add4(product(x, row, weight, layer, group), scale, bias))
-            row += 1
-
-
-@part
-def product(x: Floats, row: int, weight: Any, layer: int, group: int) -> Any:
-    sums = splat4(np.float32(0.0))
-    for i in range(weight.shape[2]):
-        sums = multiply_add4(x[row, i], load4(weight, (layer, group, i, 0)), sums)
-    return sums
-
-
-@part
-def four_products(x: Floats, row: int, weight: Any, layer: int, group: int) -> Any:
-    sums0 = sums1 = sums2 = sums3 = splat4(np.float32(0.0))
-    for i in range(weight.shape[2]):
-        loaded = load4(weight, (layer, group, i, 0))
-        sums0 = multiply_add4(x[row, i], loaded, sums0)
-        sums1 = multiply_add4(x[row + 1, i], loaded, sums1)
-        sums2 = multiply_add4(x[row + 2, i], loaded, sums2)
-        sums3 = multiply_add4(x[row + 3, i], loaded, sums3)
-    return sums0, sums1, sums2, sums3
 
 
 @part
@@ -286,83 +226,6 @@ def prepare(
             a, b = a * c - b * s, b * c + a * s
         store(projected, (row, start + i), a)
         store(projected, (row, start + half + i), b)
-
-
-@part
-def keep_key(projected: Floats, row: int, start: int, keys: Any, slot: int, layer: int, head: int, at: int) -> None:
-    width = keys.shape[4]
-    for i in range(width):
-        store_one(keys, (slot, layer, head, at // WIDE, i, at % WIDE), projected[row, start * width + i])
-
-
-@part
-def keep_value(projected: Floats, row: int, start: int, values: Any, slot: int, layer: int, head: int, at: int) -> None:
-    """The first of four positions clears the others: `average` reads all four, and 0 times what a sequence before this
-    one left there may be NaN."""
-    width = values.shape[4]
-    for i in range(0, width, LANES):
-        store(values, (slot, layer, head, at, i), load(projected, (row, start * width + i)))
-    if at % 4 == 0:
-        for after in range(at + 1, at + 4):
-            for i in range(0, width, LANES):
-                store(values, (slot, layer, head, after, i), splat(np.float32(0.0)))
-
-
-@part
-def match(
-    projected: Floats, row: int, keys: Any, slot: int, layer: int, head: int, position: int, scores: Floats
-) -> None:
-    """scores[s] = query . keys[s], for every s up to `position`, 64 at a time."""
-    width = keys.shape[4]
-    for block in range(position // WIDE + 1):
-        sums = splat4(np.float32(0.0))
-        for i in range(width):
-            sums = multiply_add4(projected[row, head * width + i], load4(keys, (slot, layer, head, block, i, 0)), sums)
-        store4(scores, (block * WIDE,), sums)
-
-
-@part
-def average(
-    weights: Floats,
-    sum_of_weights: float,
-    values: Any,
-    slot: int,
-    layer: int,
-    head: int,
-    position: int,
-    attended: Floats,
-    row: int,
-) -> None:
-    """The mean of the values up to `position`, in four sums: each addition would have to wait for the one before."""
-    width = values.shape[4]
-    for i in range(0, width, LANES):
-        sums0 = sums1 = sums2 = sums3 = splat(np.float32(0.0))
-        for s in range(0, position + 1, 4):
-            sums0 = multiply_add(weights[s], load(values, (slot, layer, head, s, i)), sums0)
-            sums1 = multiply_add(weights[s + 1], load(values, (slot, layer, head, s + 1, i)), sums1)
-            sums2 = multiply_add(weights[s + 2], load(values, (slot, layer, head, s + 2, i)), sums2)
-            sums3 = multiply_add(weights[s + 3], load(values, (slot, layer, head, s + 3, i)), sums3)
-        store(attended, (row, head * width + i), ((sums0 + sums1) + (sums2 + sums3)) / sum_of_weights)
-
-
-@part
-def exponentiate(scores: Floats, count: int) -> Any:
-    """Replace `count` scores by exp(score - the largest), those after them up to a multiple of 16 by 0; the sum."""
-    padded = (count + LANES - 1) // LANES * LANES
-    for i in range(count, padded):
-        scores[i] = np.float32(-np.inf)
-    most = load(scores, (0,))
-    for i in range(LANES, padded, LANES):
-        most = maximum(most, load(scores, (i,)))
-    peak = largest(most)
-    for i in range(0, padded, LANES):
-        store(scores, (i,), exp(load(scores, (i,)) - peak))
-    for i in range(count, padded):
-        scores[i] = np.float32(0.0)
-    sums = splat(np.float32(0.0))
-    for i in range(0, padded, LANES):
-        sums = sums + load(scores, (i,))
-    return total(sums)
 
 
 @part

@@ -12,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tinygpt.compiled.byte_products import BYTES_A_SUM
 from tinygpt.compiled.lanes import LANES, WIDE
 from tinygpt.model.ngram_hashes import hash_table
 from tinygpt.model.transformer import Block, TinyGPT
 
 Floats = NDArray[np.float32]
+ZERO_BYTE = 128
+"""What stands for 0 where bytes are stored without a sign."""
 WeightFormat = Literal["float32", "bfloat16", "int8"]
 
 
@@ -25,10 +28,21 @@ class Linear(NamedTuple):
 
     weight: Any
     """(L, outputs / 64, inputs, 64): a product reads 64 outputs' weights in one go, from first to last."""
-    scale: Floats
-    """(L, outputs): what int8 weights are multiplied by, else 1."""
     bias: Floats
     """(L, outputs)"""
+
+
+class ByteLinear(NamedTuple):
+    """The same in int8 (as in "LLM.int8()": Dettmers et al., 2022, without its outliers): the kernels round what these
+    layers are given to bytes as well, each row by its own scale."""
+
+    weight: NDArray[np.uint8]
+    """(L, outputs / 64, inputs / 4, 64, 4): four inputs side by side, whose products are summed at once. Bytes with a
+    sign, stored `ZERO_BYTE` too high: so processors want one side of a product."""
+    bias: Floats
+    """(L, outputs)"""
+    scale: Floats
+    """(L, outputs): what a weight is multiplied by."""
 
 
 class Norm(NamedTuple):
@@ -62,21 +76,21 @@ class Weights(NamedTuple):
     rotary_sine: Floats
     """(context, D / 2)"""
     attention_norm: Norm
-    query_key_value: Linear
+    query_key_value: Linear | ByteLinear
     """3 H D outputs: queries head by head, then keys, then values."""
     projected_convolution: Floats
     """(L, taps, 3 H D)"""
     head_gain: Floats
     """(L, 2 H, D): what queries, then keys are multiplied by: the scores' scale, then 1."""
-    attention_output: Linear
+    attention_output: Linear | ByteLinear
     mlp_norm: Norm
     """Of the last layers that have an MLP, as all that follows."""
     normed_convolution: Floats
     """(MLPs, taps, C)"""
-    expand: Linear
-    contract: Linear
+    expand: Linear | ByteLinear
+    contract: Linear | ByteLinear
     final_norm: Norm
-    head: Linear
+    head: Linear | ByteLinear
 
 
 @torch.inference_mode()
@@ -137,27 +151,23 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
     )
 
 
-def _linear(layers: Sequence[tuple[Tensor, Tensor | None]], format: WeightFormat) -> Linear:
+def _linear(layers: Sequence[tuple[Tensor, Tensor | None]], format: WeightFormat) -> Linear | ByteLinear:
     """Pack layers, each a weight (outputs, inputs) and a bias (outputs), and bring the weights to their format."""
-    weights, scales, biases = [], [], []
-    for weight, bias in layers:
-        padded = _pad(weight.float(), WIDE, 0)
-        stored, scale = _to_format(padded, format)
-        weights.append(stored.reshape(len(padded) // WIDE, WIDE, -1).transpose(0, 2, 1))
-        scales.append(scale)
-        biases.append(_array(_pad(bias, WIDE, 0)) if bias is not None else np.zeros(len(padded), np.float32))
-    return Linear(np.ascontiguousarray(np.stack(weights)), np.stack(scales), np.stack(biases))
-
-
-def _to_format(weight: Tensor, format: WeightFormat) -> tuple[NDArray[Any], Floats]:
-    """A weight as it is stored, and by output what that is multiplied by."""
-    ones = np.ones(len(weight), np.float32)
-    if format == "bfloat16":
-        return weight.bfloat16().view(torch.uint16).numpy(), ones
+    weight = _pad(torch.stack([weight.float() for weight, _ in layers]), WIDE, 1)
+    biases = [_array(_pad(bias, WIDE, 0)) if bias is not None else np.zeros(weight.size(1), np.float32)
+              for _, bias in layers]  # fmt: skip
     if format == "int8":
-        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
-        return (weight / scale[:, None]).round().to(torch.int8).numpy(), scale.numpy()
-    return weight.numpy(), ones
+        return _byte_linear(_pad(weight, 2 * BYTES_A_SUM, 2), np.stack(biases))
+    stored = weight.bfloat16().view(torch.uint16) if format == "bfloat16" else weight
+    return Linear(_contiguous(_split(stored, 1, WIDE).transpose(2, 3)), np.stack(biases))
+
+
+def _byte_linear(weight: Tensor, bias: Floats) -> ByteLinear:
+    """Of a weight (L, outputs, inputs)."""
+    scale = weight.abs().amax(dim=2).clamp(min=1e-12) / 127
+    rounded = (weight / scale.unsqueeze(2)).round() + ZERO_BYTE
+    by_four = _split(_split(rounded.to(torch.uint8), 2, BYTES_A_SUM), 1, WIDE)  # (L, outputs / 64, 64, inputs / 4, 4)
+    return ByteLinear(_contiguous(by_four.transpose(2, 3)), bias, _array(scale))
 
 
 def _norm(norms: Sequence[nn.LayerNorm]) -> Norm:
@@ -183,4 +193,9 @@ def _pad(x: Tensor, multiple: int, dim: int) -> Tensor:
 
 
 def _array(x: Tensor) -> Floats:
-    return np.ascontiguousarray(x.detach().float().cpu().numpy())
+    array: Floats = _contiguous(x.detach().float())
+    return array
+
+
+def _contiguous(x: Tensor) -> Any:
+    return np.ascontiguousarray(x.cpu().numpy())

@@ -1,0 +1,85 @@
+"""Sums of bytes' products are exact, by whichever instructions; sizes are the largest, or NaN."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygpt.compiled import byte_products
+from tinygpt.compiled.byte_products import add_products4, as_floats4, load_bytes4, splat_bytes, splat_sums4
+from tinygpt.compiled.jit import kernel
+from tinygpt.compiled.lanes import WIDE, larger_size, largest_size, load, store4
+from tinygpt.inference.linear_kernels import round_to_bytes
+from tinygpt.inference.packed_weights import ZERO_BYTE
+
+
+def compiled_sums() -> Any:
+    """Compiled anew at every call: a function's machine code would be that of the first."""
+
+    def sums(unsigned: Any, signed: Any, start: int, y: Any) -> None:
+        total = splat_sums4(np.int32(start))
+        for i in range(unsigned.shape[0]):
+            total = add_products4(load_bytes4(unsigned, (i, 0, 0)), splat_bytes(signed, (4 * i,)), total)
+        store4(y, (0,), as_floats4(total))
+
+    import numba
+
+    return numba.njit(sums)
+
+
+@pytest.mark.parametrize("vnni", [False, byte_products._has_vnni()])
+def test_sums_of_products_are_exact(monkeypatch: pytest.MonkeyPatch, vnni: bool) -> None:
+    monkeypatch.setattr(byte_products, "_has_vnni", lambda: vnni)
+    random = np.random.default_rng(0)
+    sums, y = compiled_sums(), np.zeros(WIDE, np.float32)
+    for unsigned, signed in (
+        (random.integers(0, 256, (40, WIDE, 4)), random.integers(-128, 128, 160)),
+        (np.full((40, WIDE, 4), 255), np.full(160, -128)),
+        (np.full((40, WIDE, 4), 255), np.full(160, 127)),
+        (np.full((1, WIDE, 4), 128), np.array([-127, 0, 1, 127])),
+    ):
+        sums(unsigned.astype(np.uint8), signed.astype(np.int8), -7, y)
+        expected = np.einsum("iof,if->o", unsigned, signed.reshape(-1, 4)) - 7
+        np.testing.assert_array_equal(y, expected.astype(np.float32))
+
+
+@kernel
+def rounded(x: Any, bytes: Any) -> Any:
+    return round_to_bytes(x, 0, 16, x.shape[1] - 32, bytes)
+
+
+@kernel
+def size(x: Any) -> Any:
+    return largest_size(larger_size(load(x, (0,)), load(x, (16,))))
+
+
+def test_numbers_are_rounded_to_bytes_by_the_largest_of_them() -> None:
+    x = np.random.default_rng(1).standard_normal((1, 96)).astype(np.float32)
+    x[0, 20] = -7.0
+    x[0, [0, 95]] = 100.0  # outside of what is rounded
+    into = np.full((1, 96), 99, np.int8)
+
+    scale, start = rounded(x, into)
+
+    assert scale == pytest.approx(7 / 127)
+    expected = np.rint(x[0, 16:80] * np.float32(127 / 7)).astype(np.int8)
+    np.testing.assert_array_equal(into[0, 16:80], expected)
+    assert into[0, 20] == -127
+    assert (into[0, [15, 80]] == 99).all()
+    assert start == -ZERO_BYTE * int(expected.sum(dtype=np.int64))
+
+
+def test_nothing_but_zeros_is_rounded_to_zeros() -> None:
+    into = np.ones((1, 96), np.int8)
+    assert rounded(np.zeros((1, 96), np.float32), into) == (0.0, 0)
+    assert not into[0, 16:80].any()
+
+
+@pytest.mark.parametrize("place", range(32))
+def test_a_size_is_the_largest_or_nan(place: int) -> None:
+    x = np.linspace(-1, 1, 32, dtype=np.float32)
+    x[place] = -3.0
+    assert size(x) == 3.0
+    for bad in (np.nan, -np.nan):
+        x[place] = bad
+        assert np.isnan(size(x))
