@@ -155,7 +155,8 @@ def _make_model(name: str, root: Path, steps: int | None) -> Model:
             export_hugging_face(checkpoint, folder / HUGGING_FACE)
             export_ctranslate2(folder / HUGGING_FACE, folder / CTRANSLATE2)
             export_onnx(checkpoint, folder / ONNX)
-            export_gguf(checkpoint, folder / GGUF)
+            for side, file in GGUF.items():
+                export_gguf(checkpoint, folder / file, q8_0="Q8_0" in side)
     return Model(name, folder, checkpoint.tokenizer, for_peers)
 
 

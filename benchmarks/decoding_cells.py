@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 
 from benchmarks.decoding_models import CONTEXT_LENGTH, GREEDY, SAMPLING, Sampling
-from benchmarks.decoding_sides import CHECKPOINT, LLAMA, NANOGPT, PEERS, Prompts
+from benchmarks.decoding_sides import CHECKPOINT, GGUF, NANOGPT, PEERS, Prompts
 from benchmarks.http_load import drive
 from benchmarks.servers import LlamaServer
 from benchmarks.side_process import SideFailed, SideProcess, Speed
@@ -52,7 +52,7 @@ class Agreement:
     @property
     def wrong(self) -> bool:
         """Formats that round, and llama.cpp with its approximate GELU, may turn elsewhere too."""
-        rounds = "int8" in self.side or "bfloat16" in self.side or self.side.startswith(LLAMA)
+        rounds = "int8" in self.side or "bfloat16" in self.side or self.side in GGUF
         return not rounds and self.equal + self.near_ties < self.texts
 
 
@@ -92,22 +92,21 @@ class _Llama:
     """llama.cpp's server with a slot for each stream. One stream is timed by its own account, without HTTP; many are
     by the clock, of which HTTP is a small part. The server is up for a repetition only."""
 
-    name = LLAMA
-
-    def __init__(self, binary: Path, cores: set[int], streams: int) -> None:
+    def __init__(self, name: str, binary: Path, cores: set[int], streams: int) -> None:
+        self.name = name
         self._binary = binary
         self._cores = cores
         self._streams = streams
 
     def texts(self, model: Model, prompts: Sequence[str], new_tokens: int, sampling: Sampling) -> list[list[int]]:
-        server = LlamaServer(self._binary, model.tokenizer, slots=self._streams)
+        server = LlamaServer(self._binary, model.tokenizer, self.name, slots=self._streams)
         with server.started(model.folder, self._cores, CONTEXT_LENGTH) as process:
             requests = [server.request(prompt, new_tokens, sampling) for prompt in prompts]
             load = drive(process.port, requests, clients=1, count=len(requests))
         return [server.ids(exchange) for exchange in load.exchanges]
 
     def measure(self, model: Model, prompts: Sequence[str], new_tokens: int, seconds: float) -> Speed:
-        server = LlamaServer(self._binary, model.tokenizer, slots=self._streams)
+        server = LlamaServer(self._binary, model.tokenizer, self.name, slots=self._streams)
         with server.started(model.folder, self._cores, CONTEXT_LENGTH) as process:
             requests = [server.request(prompt, new_tokens, SAMPLING) for prompt in prompts[: self._streams]]
             drive(process.port, requests, clients=self._streams, count=self._streams)
@@ -135,7 +134,7 @@ def sides(
             stack.callback(process.close)
             found.append(_InProcess(process))
         if peers and llama:
-            found.append(_Llama(llama, cores, streams))
+            found += [_Llama(name, llama, cores, streams) for name in GGUF]
         yield found
 
 

@@ -171,10 +171,12 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
 # -- GGUF
 
 
-def export_gguf(checkpoint: Checkpoint, path: Path) -> None:
-    """fp32. llama.cpp's GPT-2 has the tanh approximation of GELU, from a table in half precision."""
+def export_gguf(checkpoint: Checkpoint, path: Path, *, q8_0: bool = False) -> None:
+    """In fp32, or its matrices in bytes with a scale for every 32. llama.cpp's GPT-2 has the tanh approximation of GELU,
+    from a table in half precision."""
     import gguf
 
+    kind = gguf.GGMLQuantizationType.Q8_0
     config = checkpoint.model.config
     writer = gguf.GGUFWriter(str(path), "gpt2")
     writer.add_block_count(config.layers)
@@ -183,13 +185,17 @@ def export_gguf(checkpoint: Checkpoint, path: Path) -> None:
     writer.add_feed_forward_length(config.mlp_width)
     writer.add_head_count(config.heads)
     writer.add_layer_norm_eps(_NORM_EPSILON)
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0 if q8_0 else gguf.LlamaFileType.ALL_F32)
     _add_vocabulary(writer, checkpoint.tokenizer)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GPT2, config.layers)
     for name, tensor in gpt2_tensors(checkpoint.model).items():
         theirs = names.get_name(f"transformer.{name}", try_suffixes=(".weight", ".bias"))
         assert theirs is not None, name
-        writer.add_tensor(theirs, tensor.contiguous().numpy())
+        array = tensor.contiguous().numpy()
+        if q8_0 and array.ndim == 2 and name != "wpe.weight":  # positions are added, not multiplied
+            writer.add_tensor(theirs, gguf.quants.quantize(array, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(theirs, array)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

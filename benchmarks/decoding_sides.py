@@ -14,8 +14,10 @@ from tinygpt.inference.decoder import Backend, Decoder, Weights, make_decoder
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.checkpoint import load_checkpoint
 
-CHECKPOINT, HUGGING_FACE, CTRANSLATE2, ONNX, GGUF = "best.pt", "hugging_face", "ctranslate2", "model.onnx", "model.gguf"
+CHECKPOINT, HUGGING_FACE, CTRANSLATE2, ONNX = "best.pt", "hugging_face", "ctranslate2", "model.onnx"
 """The names in a model's folder."""
+GGUF = {"llama.cpp, fp32": "model.gguf", "llama.cpp, Q8_0": "model-q8_0.gguf"}
+"""Likewise, of each side that is llama.cpp."""
 _STEPS_AT_ONCE = 8
 """What the scheduler asks of a decoder in one call."""
 
@@ -215,4 +217,3 @@ PEERS: dict[str, Make] = {
     "ONNX Runtime": lambda folder, cores, _streams: OnnxRuntime(folder, cores),
 }
 NANOGPT = "nanoGPT"
-LLAMA = "llama.cpp"

@@ -112,10 +112,11 @@ class ModelServer:
 
 
 class LlamaServer:
-    """llama.cpp's `llama-server` with `slots` sequences side by side. Prompts go in as ids."""
+    """llama.cpp's `llama-server` with `slots` sequences side by side, on one of its formats (`GGUF`). Prompts go in as
+    ids."""
 
-    def __init__(self, binary: Path, tokenizer: Tokenizer, *, slots: int) -> None:
-        self.name = f"llama.cpp, {slots} slots"
+    def __init__(self, binary: Path, tokenizer: Tokenizer, name: str, *, slots: int) -> None:
+        self.name = name
         self.slots = slots
         self._binary = binary
         self._tokenizer = tokenizer
@@ -156,9 +157,18 @@ class LlamaServer:
     def started(self, folder: Path, cores: set[int], context_length: int) -> Iterator[Process]:
         port = free_port()
         threads = str(len(cores))
-        command = [str(self._binary), "--model", str(folder / GGUF), "--host", "127.0.0.1", "--port", str(port)]
+        command = [
+            str(self._binary),
+            "--model",
+            str(folder / GGUF[self.name]),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
         command += ["--parallel", str(self.slots), "--ctx-size", str(self.slots * context_length)]
         command += ["--threads", threads, "--threads-batch", threads, "--threads-http", "256", "--no-webui"]
+        command += ["--no-repack"]  # else it may choose AMX's instructions where a virtual machine has none
         with _running(command, cores, port, "/health", {}) as process:
             yield process
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.decoding_cells import Model, Say
 from benchmarks.decoding_models import CONTEXT_LENGTH, SAMPLING
+from benchmarks.decoding_sides import GGUF
 from benchmarks.http_load import Exchange, drive
 from benchmarks.servers import LlamaServer, ModelServer, Process, Server, make_volume
 
@@ -65,8 +66,8 @@ def serve(
     settings: dict[str, str],
     say: Say,
 ) -> list[Served]:
-    """Ours and llama.cpp's by turns, each with the machine to itself. llama.cpp's has the slots and threads that were
-    fastest for one client, and those that were fastest for many."""
+    """Ours and llama.cpp's by turns, each with the machine to itself. llama.cpp's has the format, slots and threads
+    that were fastest for one client, and those that were fastest for many."""
     measured: list[Served] = []
     with tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as home:
         make_volume(Path(home), model.folder / "best.pt")
@@ -88,8 +89,8 @@ def _best_llamas(
 ) -> list[tuple[LlamaServer, set[int], tuple[int, ...]]]:
     """Servers, their cores, and which numbers of clients each is the fastest for."""
 
-    def speed(slots: int, used: set[int], clients: int) -> float:
-        server = LlamaServer(binary, model.tokenizer, slots=slots)
+    def speed(side: str, slots: int, used: set[int], clients: int) -> float:
+        server = LlamaServer(binary, model.tokenizer, side, slots=slots)
         with server.started(model.folder, used, CONTEXT_LENGTH) as process:
             requests = [server.request(prompt, ANSWER_TOKENS, SAMPLING) for prompt in prompts]
             load = drive(process.port, requests, clients=clients, seconds=1.0)
@@ -98,13 +99,14 @@ def _best_llamas(
     found: list[tuple[LlamaServer, set[int], tuple[int, ...]]] = []
     for kind, clients in ((CLIENTS[:1], 1), (CLIENTS[1:], 32)):
         tried = {
-            (slots, count): speed(slots, set(sorted(cores)[:count]), clients)
+            (side, slots, count): speed(side, slots, set(sorted(cores)[:count]), clients)
+            for side in GGUF
             for slots in ((1, 8) if clients == 1 else (8, 32))
             for count in sorted({1, len(cores)})
         }
-        slots, count = max(tried, key=lambda key: tried[key])
-        say(f"{model.name}, llama.cpp for {clients} clients: {slots} slots, {count} cores are fastest of {tried}")
-        found.append((LlamaServer(binary, model.tokenizer, slots=slots), set(sorted(cores)[:count]), kind))
+        side, slots, count = max(tried, key=lambda key: tried[key])
+        say(f"{model.name}, {side} for {clients} clients: {slots} slots, {count} cores are fastest of {tried}")
+        found.append((LlamaServer(binary, model.tokenizer, side, slots=slots), set(sorted(cores)[:count]), kind))
     return found
 
 

@@ -22,8 +22,9 @@ class ModelServerSettings(Settings):
         default="auto", description="`compiled` for this CPU, `torch` for any device; `auto`: compiled where it can be."
     )
     model_server_weights: Literal["float32", "bfloat16", "int8"] = Field(
-        default="bfloat16",
-        description="How the compiled decoder holds the weights: bfloat16 is what training computes in.",
+        default="int8",
+        description="How the compiled decoder holds weights, keys and values. bfloat16 is what training computes in; "
+        "int8 passes as many checks and is up to twice as fast.",
     )
     model_server_decode_threads: int | None = Field(
         default=None,
