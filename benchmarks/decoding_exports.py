@@ -172,8 +172,8 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def export_gguf(checkpoint: Checkpoint, path: Path, *, q8_0: bool = False) -> None:
-    """In fp32, or its matrices in bytes with a scale for every 32. llama.cpp's GPT-2 has the tanh approximation of GELU,
-    from a table in half precision."""
+    """In fp32, or its matrices in bytes with a scale for every 32. llama.cpp's GPT-2 has the tanh approximation of
+    GELU, from a table in half precision."""
     import gguf
 
     kind = gguf.GGMLQuantizationType.Q8_0

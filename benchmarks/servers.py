@@ -168,7 +168,7 @@ class LlamaServer:
         ]
         command += ["--parallel", str(self.slots), "--ctx-size", str(self.slots * context_length)]
         command += ["--threads", threads, "--threads-batch", threads, "--threads-http", "256", "--no-webui"]
-        command += ["--no-repack"]  # else it may choose AMX's instructions where a virtual machine has none
+        command += ["--no-repack"]  # its AMX kernels may end it with an illegal instruction
         with _running(command, cores, port, "/health", {}) as process:
             yield process
 

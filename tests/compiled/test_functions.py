@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygpt.compiled.functions import erf, exp
+from tinygpt.compiled.functions import erf, exp, softmax_weight
 from tinygpt.compiled.jit import kernel
 from tinygpt.compiled.lanes import LANES, first_lanes, load, store
 
@@ -20,6 +20,12 @@ def erfs(x: Any) -> None:
 def exps(x: Any) -> None:
     for i in range(0, len(x), LANES):
         store(x, (i,), exp(load(x, (i,))))
+
+
+@kernel
+def weights(x: Any) -> None:
+    for i in range(0, len(x), LANES):
+        store(x, (i,), softmax_weight(load(x, (i,))))
 
 
 @kernel
@@ -59,3 +65,13 @@ def test_the_first_lanes_are_kept() -> None:
         x = np.arange(LANES, dtype=np.float32)
         firsts(x, count)
         np.testing.assert_array_equal(x, [i if i < count else -1 for i in range(LANES)])
+
+
+def test_a_weight_is_nothing_or_large_enough_to_be_multiplied() -> None:
+    x = np.linspace(-200, 0, LANES * 100, dtype=np.float32)
+    expected = np.where(x < -40, 0, np.exp(x))
+    x[0] = np.nan
+    weights(x)
+    assert np.isnan(x[0])
+    np.testing.assert_allclose(x[1:], expected[1:], rtol=4e-7)
+    assert x[x > 0].min() > 4e-18

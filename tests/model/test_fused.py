@@ -1,5 +1,6 @@
 """The fused functions: what torch computes step by step, forwards and backwards, but for bf16's rounding."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -8,13 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.known_ngrams import know_ngrams
-from tinygpt.model import fused
+from tests.known_ngrams import know_ngrams, ngrams_of
+from tinygpt.model import fused, kernels
 from tinygpt.model.attention import plain_attention
 from tinygpt.model.config import SIZES
 from tinygpt.model.convolution import ShortConvolution
+from tinygpt.model.ngrams import NgramEmbedding
 from tinygpt.model.positions import rotary_table, rotate
 from tinygpt.model.transformer import TinyGPT
+from tinygpt.training.precision import to_precision
 
 TIMES = [1, 2, 3, 17]
 TAPS = [0, 1, 3]
@@ -138,18 +141,59 @@ def test_a_gradient_that_is_no_contiguous_tensor_is_taken_as_it_is() -> None:
 
 def test_a_model_computes_the_same_with_them_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    model = know_ngrams(TinyGPT(replace(SIZES["tiny"], width=64, ngram_rows=6000)).bfloat16())
+    model = know_ngrams(TinyGPT(replace(SIZES["tiny"], width=64, ngram_rows=6000)))
     for module in model.modules():
         if isinstance(module, ShortConvolution):
             torch.nn.init.normal_(module.weight, std=0.3)
+    to_precision(model, "bf16")
     ids = torch.randint(model.config.vocab_size, (3, 32))
+    weights = torch.randn(3, 32, 64).bfloat16()
+    used = set()
 
-    fused_features = model.features(ids)
+    def watched(name: str) -> Callable[..., object]:
+        kernel = getattr(kernels, name)
+
+        def call(*arguments: object) -> object:
+            used.add(name)
+            return kernel(*arguments)
+
+        return call
+
+    def features_and_gradients() -> list[Tensor]:
+        features = model.features(ids)
+        learned = [weight for name, weight in model.named_parameters() if "future" not in name and "head" not in name]
+        gradients = torch.autograd.grad((features * weights).sum(), learned, allow_unused=True)
+        return [features, *(one.to_dense().float() for one in gradients if one is not None)]
+
+    forwards = {"norm_convolution", "heads", "causal_softmax"}
+    everything = {*forwards, *(f"{name}_backward" for name in forwards), "find_ngrams", "sum_of_rows", "sum_by_row"}
+    for name in everything:
+        monkeypatch.setattr(kernels, name, watched(name))
+    with_kernels = features_and_gradients()
+    assert used == everything
     monkeypatch.setattr(fused, "can_fuse", lambda *_: False)
-    step_by_step = model.features(ids)
+    used.clear()
+    step_by_step = features_and_gradients()
+    assert not used
+    for ours, theirs in zip(with_kernels, step_by_step, strict=True):
+        assert (ours - theirs).norm() <= 0.05 * theirs.norm()
 
-    assert not torch.equal(fused_features, step_by_step)  # else the kernels had no part in it
-    torch.testing.assert_close(fused_features, step_by_step, atol=0.1, rtol=0.1)
+
+def test_ngrams_are_found_as_torch_finds_them_and_after_loading_too() -> None:
+    torch.manual_seed(0)
+    ids = torch.randint(5, 12, (3, 9))
+    known = ngrams_of(ids[:2], (2, 3, 5))
+    embedding = NgramEmbedding((5, 2, 3), len(known) + 4, 16)
+    embedding.know(known)
+    loaded = NgramEmbedding((5, 2, 3), len(known) + 4, 16)
+    loaded.load_state_dict(embedding.state_dict())
+
+    for one in (embedding, loaded, copy.deepcopy(loaded)):
+        of_table, starts = fused.find_ngrams(ids, one.sizes, one.places, one.known)
+        assert len(of_table) > 30
+        sums = fused.sum_of_rows(one.table.weight, of_table, starts).view(3, 9, 16)
+        assert torch.equal(one(ids, dtype=torch.bfloat16), sums)
+        torch.testing.assert_close(sums, embedding(ids).bfloat16())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

@@ -15,11 +15,13 @@ from tinygpt.data.tokenizer import CharacterTokenizer
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
+from tinygpt.training import loss as loss_module
 from tinygpt.training.batches import Batch, collate
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.loop import store_for, train
 from tinygpt.training.loss import bits_per_character, masked_loss, training_loss, validation_loss
+from tinygpt.training.threads import threads
 
 TOKENIZER = CharacterTokenizer.from_corpus([])
 CONFIG = ModelConfig(vocab_size=TOKENIZER.vocab_size, context_length=48, layers=1, heads=2, width=16, dropout=0.0)
@@ -46,6 +48,25 @@ def test_the_loss_is_the_summed_cross_entropy_over_the_labels_that_are_not_ignor
     )
     torch.testing.assert_close(loss, expected)
     assert labelled == sum(len(row.code) + 1 for row in ROWS)
+
+
+def test_on_several_threads_every_row_is_validated_and_nothing_is_kept_for_a_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpt, rows = model(), examples([*ROWS, *(Row(f"q{i}", f"y{i}") for i in range(35))])
+    alone = validation_loss(gpt, rows)
+    with_gradient = []
+
+    def watched(*arguments: object) -> object:
+        with_gradient.append(torch.is_grad_enabled())
+        return masked_loss(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loss_module, "masked_loss", watched)
+    for number in (2, 3, 50):
+        with threads(number) as several:
+            assert validation_loss(gpt, rows, threads=several) == pytest.approx(alone, rel=1e-5)
+    assert len(with_gradient) > 10
+    assert not any(with_gradient)
 
 
 def test_the_loss_does_not_look_at_how_well_the_prompt_is_predicted() -> None:

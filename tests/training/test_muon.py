@@ -17,8 +17,17 @@ def test_singular_values_become_about_one_and_directions_stay(rows: int, columns
 
     in_old_directions = u.T @ result @ v.T
     not_too_small = singular_values > 0.012 * matrix.norm()
-    assert (in_old_directions.diag() - 1)[not_too_small].abs().max() < 0.3
+    assert (in_old_directions.diag() - 1)[not_too_small].abs().max() < 0.6  # 0.3 but for bf16
     assert (in_old_directions - in_old_directions.diag().diag()).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("size", [1, 8, 16, 64, 192])
+def test_no_singular_value_explodes_where_one_is_all_there_is(size: int) -> None:
+    torch.manual_seed(0)
+    products = torch.randn(200, size, 1) @ torch.randn(200, 1, size)
+    stack = torch.cat((products, torch.ones(1, size, size), torch.zeros(1, size, size)))
+
+    assert torch.linalg.matrix_norm(orthogonalise(stack), ord=2).max() < 1.5
 
 
 def stepped(parameters: list[nn.Parameter], gradients: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -228,6 +228,18 @@ def at_most(typing: Any, a: Any, most: Any) -> tuple[Any, Generate]:
 
 
 @intrinsic
+def keep_from(typing: Any, a: Any, least: Any, value: Any) -> tuple[Any, Generate]:
+    """Of 16 values those where `a` is not below a number, which they are where it is NaN; 0 in place of the others."""
+
+    def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
+        number, bound, value = arguments
+        below = builder.fcmp_ordered("<", number, _splat(builder, bound))
+        return builder.select(below, ir.Constant(FLOATS, [0.0] * LANES), value)
+
+    return lanes(lanes, types.float32, lanes), generate
+
+
+@intrinsic
 def larger_size(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
     """The larger of each two numbers' sizes, and NaN where either is."""
 

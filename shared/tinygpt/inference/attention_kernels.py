@@ -17,7 +17,7 @@ from tinygpt.compiled.byte_products import (
     splat_sums4,
     store_unsigned,
 )
-from tinygpt.compiled.functions import exp
+from tinygpt.compiled.functions import softmax_weight
 from tinygpt.compiled.jit import by_types, part
 from tinygpt.compiled.lanes import (
     LANES,
@@ -178,7 +178,7 @@ def exponentiate(scores: Floats, count: int) -> Any:
     peak = largest(most)
     sums = splat(np.float32(0.0))
     for i in range(0, count, LANES):
-        weights = first_lanes(exp(load(scores, (i,)) - peak), count - i, np.float32(0.0))
+        weights = first_lanes(softmax_weight(load(scores, (i,)) - peak), count - i, np.float32(0.0))
         sums = sums + weights
         store(scores, (i,), weights)
     return total(sums)

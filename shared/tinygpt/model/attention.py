@@ -35,7 +35,8 @@ class CausalSelfAttention(nn.Module):
     """Every position attends to itself and to those before it.
 
     `fused` picks `scaled_dot_product_attention` over `plain_attention`; they give the same result. The fused one is
-    faster, but for its backward pass in bf16 on a CPU, which takes several times as long (docs/experiments.md).
+    faster, but for its backward pass in bf16 on a CPU, which takes several times as long (docs/experiments.md): there
+    `fused.causal_attention` has its place, and `plain_attention` where that can't be.
     """
 
     causal_mask: Tensor
@@ -72,14 +73,16 @@ class CausalSelfAttention(nn.Module):
             k, v = cache.append(k, v)  # (B, H, S, D)
         dropout = self.attention_dropout if self.training else 0.0
         mask = self.causal_mask[past : past + time, : past + time]
-        if cache is None and self.fused and not dropout and fused.can_fuse(q.dtype, q.device, time):
-            y = fused.causal_attention(q, k, v)
-        elif not self.fused or _slow_when_fused(q):
+        if not self.fused:
             y = plain_attention(q, k, v, mask, dropout)
-        elif past == 0:
+        elif not _slow_when_fused(q) and past == 0:
             y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=1.0)
-        else:
+        elif not _slow_when_fused(q):
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=1.0)
+        elif cache is None and not dropout and fused.can_fuse(q.dtype, q.device, time):
+            y = fused.causal_attention(q, k, v)
+        else:
+            y = plain_attention(q, k, v, mask, dropout)
         y = y.transpose(1, 2).reshape(batch, time, width)  # heads side by side again
         mixed: Tensor = self.output(y)
         return mixed

@@ -1,7 +1,8 @@
-"""The kernels of `kernels.py` as differentiable functions, for bf16 tensors on a CPU.
+"""The kernels of `kernels.py` as functions of tensors, for bf16 on a CPU; all but an optimiser's are differentiable.
 
 Each says what it equals in torch's own functions, which the model uses wherever these can't be: with a cache, in
-fp32, on a GPU. Shapes: B batch, T time, C width, H heads, D = C / H.
+fp32, on a GPU, in numbers that are no multiples of sixteen, without numba. Shapes: B batch, T time, C width, H heads,
+D = C / H.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def _bits(tensor: Tensor) -> NDArray[np.uint16]:
 
 
 def _fp32(tensor: Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = tensor.detach().float().numpy()
+    array: NDArray[np.float32] = tensor.detach().float().contiguous().numpy()
     return array
 
 
@@ -75,6 +76,7 @@ class _Heads(torch.autograd.Function):
     def forward(
         ctx: Any, projected: Tensor, taps: Tensor, scale: Tensor, cosine: Tensor, sine: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        projected = projected.contiguous()
         ctx.save_for_backward(projected, taps, scale, cosine, sine)
         batch, time, channels = projected.shape
         number = scale.numel()
@@ -132,7 +134,7 @@ class _CausalAttention(torch.autograd.Function):
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`plain_attention` under a causal mask of contiguous q, k and v (B, H, T, D), T a multiple of 16."""
+    """`plain_attention` under a causal mask of q, k and v (B, H, T, D), T a multiple of 16."""
     y: Tensor = _CausalAttention.apply(q, k, v)  # type: ignore[no-untyped-call]
     return y
 

@@ -1,4 +1,4 @@
-"""The parts of a bf16 training step on a CPU that are no matrix product, each in one compiled pass over memory.
+"""Parts of a bf16 training step on a CPU that are no matrix product, each in one compiled pass over memory.
 
 Step by step in torch, every addition and every product reads and writes all of its tensor, and at this size a step is
 made of those, not of arithmetic. Here a row stays in the processor's cache from the first operation on it to the last,
@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from tinygpt.compiled.functions import exp
+from tinygpt.compiled.functions import softmax_weight
 from tinygpt.compiled.jit import kernel, part
 from tinygpt.compiled.lanes import LANES, largest, load, maximum, multiply_add, splat, store, total
 from tinygpt.model.ngram_hashes import HASH_MULTIPLIER
@@ -213,9 +213,8 @@ def causal_softmax(scores):  # type: ignore[no-untyped-def]
     and 0 beyond."""
     number, time, _ = scores.shape
     row = np.empty(time, np.float32)
-    seen, unseen = np.zeros((LANES, LANES), np.float32), np.zeros((LANES, LANES), np.float32)
+    unseen = np.zeros((LANES, LANES), np.float32)
     for t in range(LANES):
-        seen[t, : t + 1] = 1
         unseen[t, t + 1 :] = _BELOW_ANY_SCORE
     for n in range(number):
         for t in range(time):
@@ -227,10 +226,10 @@ def causal_softmax(scores):  # type: ignore[no-untyped-def]
                 store(row, (s,), score)
                 most = maximum(most, score)
             peak = largest(most)
-            sums = exp(load(row, (last,)) - peak) * load(seen, (t - last, 0))
+            sums = softmax_weight(load(row, (last,)) - peak)
             store(row, (last,), sums)
             for s in range(0, last, LANES):
-                weight = exp(load(row, (s,)) - peak)
+                weight = softmax_weight(load(row, (s,)) - peak)
                 store(row, (s,), weight)
                 sums = sums + weight
             share = np.float32(1) / total(sums)

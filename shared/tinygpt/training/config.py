@@ -51,7 +51,7 @@ class TrainConfig:
     evaluations: int = 4
     """Evaluations in a run, evenly spread over its budget."""
     patience: int = 4
-    """Stop after this many evaluations without a lower validation loss."""
+    """Stop after this many evaluations in a row without a lower validation loss. A quick start has too few for that."""
     held_out_share: float = 0.1
     seed: int = 0
     precision: Precision = "auto"

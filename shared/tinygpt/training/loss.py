@@ -61,13 +61,13 @@ def validation_loss(
     poll: Callable[[], object] = lambda: None,
     threads: Threads = ONE_THREAD,
 ) -> float:
-    """Nats per character of code (`<EOS>` counts as one) over all `examples`. Calls `poll` between batches."""
+    """Nats per character of code (`<EOS>` counts as one) over all `examples`. Calls `poll` when every thread has had a
+    batch; all of them together need no more memory than one would alone."""
     was_training = model.training
     model.eval()
     by_length = sorted(examples, key=lambda example: len(example.ids))
-    batches = [
-        by_length[start:][:_VALIDATION_ROWS_AT_ONCE] for start in range(0, len(by_length), _VALIDATION_ROWS_AT_ONCE)
-    ]
+    size = max(1, _VALIDATION_ROWS_AT_ONCE // threads.number)
+    batches = [by_length[start : start + size] for start in range(0, len(by_length), size)]
     nats = 0.0
     for start in range(0, len(batches), threads.number):
         nats += sum(threads.map(partial(_nats, model), batches[start:][: threads.number]))

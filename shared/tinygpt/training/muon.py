@@ -2,8 +2,9 @@
 
 The momentum of a matrix's gradient is replaced by the nearest matrix whose singular values are all about 1: every
 direction of the layer learns at the same speed, where Adam lets a few dominate. The nearest one is found by matrix
-products alone, with the polynomials that leave singular values closest to 1 whatever they were ("The Polar Express":
-Amsel et al., 2025); three do what five of Muon's own do. Matrices of one shape are stacked and iterated together, and
+products alone, with polynomials that bring singular values between a hundredth and 1 as close to 1 as three can ("The
+Polar Express": Amsel et al., 2025); smaller ones stay smaller. Networks learn as fast as with five of Muon's own
+(docs/experiments.md). Matrices of one shape are stacked and iterated together, and
 queries, keys and values are three matrices though they are stored as one: small ones would spend the time in dispatch.
 """
 
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 _POLYNOMIALS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
-"""a, b and c of each a x + b x^3 + c x^5. Singular values of 0.01 to 1 become 0.73 to 1.27."""
+"""a, b and c of each a x + b x^3 + c x^5. Singular values of 0.01 to 1 become 0.73 to 1.27, in bf16 up to some 1.5;
+above 1 they would explode."""
 
 
 def orthogonalise(stack: Tensor) -> Tensor:
     """(N, rows, columns), rows <= columns, to matrices of the same singular vectors with singular values near 1."""
     x = stack.bfloat16()
-    x = x / (1.01 * x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # a little more, for rounding must leave none above 1
+    x = x / (1.01 * x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # a little more: rounding must leave none above 1
     for a, b, c in _POLYNOMIALS:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

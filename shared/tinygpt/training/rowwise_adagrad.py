@@ -45,7 +45,7 @@ def _step(table: Tensor, squares: Tensor, learning_rate: float) -> None:
 def _kernel_step(table: Tensor, squares: Tensor, learning_rate: float) -> None:
     gradient = _gradient(table)
     rows, values = gradient._indices()[0], gradient._values()
-    rows, values = fused.sum_by_row(values.numpy(), rows, torch.arange(len(rows) + 1), table.shape)
+    rows, values = fused.sum_by_row(values.contiguous().numpy(), rows, torch.arange(len(rows) + 1), table.shape)
     fused.adagrad_rows(rows, values, squares, table, learning_rate)
 
 
