@@ -18,6 +18,8 @@ $(INSTALLED): pyproject.toml requirements.lock deploy/install
 	@$(PYTHON) -m venv .venv || { echo "No venv could be made: install python3-venv and try again."; exit 1; }
 	@echo "Installing into .venv (a few minutes the first time) ..."
 	@deploy/install .venv -e '.[model,http,run,dev]'
+	@echo "Compiling for this processor (half a minute, once) ..."
+	@$(BIN)/tinygpt compile || echo "That failed; what needs them compiles them when it starts."
 	@touch $@
 
 run: $(INSTALLED)  ## Start the whole stack here, without Docker; trains a first model if there is none

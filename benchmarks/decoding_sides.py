@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.decoding_exports import nanogpt_model
 from benchmarks.decoding_models import Sampling
-from tinygpt.inference.decoder import Backend, Decoder, Weights, make_decoder
+from tinygpt.contracts.models import WeightFormat
+from tinygpt.inference.decoder import Backend, Decoder, make_decoder
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.checkpoint import load_checkpoint
 
@@ -34,7 +35,7 @@ class Side(Protocol):
 class Ours:
     """This project's decoder, called as its scheduler calls it."""
 
-    def __init__(self, folder: Path, cores: int, streams: int, backend: Backend, weights: Weights) -> None:
+    def __init__(self, folder: Path, cores: int, streams: int, backend: Backend, weights: WeightFormat) -> None:
         checkpoint = load_checkpoint(folder / CHECKPOINT)
         self.decoder: Decoder = make_decoder(
             checkpoint.model,

@@ -1,9 +1,10 @@
-"""`tinygpt`: check and build data, train, generate, evaluate, compare. Works with no service running."""
+"""`tinygpt`: check and build data, train, generate, evaluate, compile, compare. Works with no service running."""
 
 import typer
 
 from tinygpt.commands import bench, data, generate, train
 from tinygpt.commands import eval as evaluation
+from tinygpt.commands.compile import compile_kernels
 
 app = typer.Typer(
     help="A small GPT that turns a prompt into Python code: check your rows, train, generate.",
@@ -15,4 +16,5 @@ app.add_typer(data.app, name="data", help="Look at datasets.", no_args_is_help=T
 app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("eval")(evaluation.evaluate)
+app.command("compile")(compile_kernels)
 app.add_typer(bench.app, name="bench", help="Compare alternatives on this machine.", no_args_is_help=True)

@@ -432,7 +432,7 @@ def test_tokens_a_second_that_fall_with_more_clients_miss_the_goal() -> None:
 
 
 def test_only_what_rounds_may_turn_away_from_near_ties() -> None:
-    sides = ("ours, float32", "ours, int8", "CTranslate2, float32", "llama.cpp, fp32", "nanoGPT")
+    sides = ("ours, float32", "ours, int8", "CTranslate2, float32", "llama.cpp, fp32", "llama.cpp, Q8_0", "nanoGPT")
 
     assert not any(Agreement("tiny", side, 2, 1, 1, 3).wrong for side in sides)
     wrong = [side for side in sides if Agreement("tiny", side, 2, 1, 0, 3).wrong]

@@ -1,5 +1,8 @@
 """Sums of bytes' products are exact, by whichever instructions; sizes are the largest, or NaN."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -27,9 +30,10 @@ def compiled_sums() -> Any:
     return numba.njit(sums)
 
 
-@pytest.mark.parametrize("vnni", [False, byte_products._has_vnni()])
-def test_sums_of_products_are_exact(monkeypatch: pytest.MonkeyPatch, vnni: bool) -> None:
-    monkeypatch.setattr(byte_products, "_has_vnni", lambda: vnni)
+@pytest.mark.parametrize("plain", [False, True])
+def test_sums_of_products_are_exact(monkeypatch: pytest.MonkeyPatch, plain: bool) -> None:
+    if plain:
+        monkeypatch.setattr(byte_products, "_has_vnni", lambda _: False)
     random = np.random.default_rng(0)
     sums, y = compiled_sums(), np.zeros(WIDE, np.float32)
     for unsigned, signed in (
@@ -41,6 +45,21 @@ def test_sums_of_products_are_exact(monkeypatch: pytest.MonkeyPatch, vnni: bool)
         sums(unsigned.astype(np.uint8), signed.astype(np.int8), -7, y)
         expected = np.einsum("iof,if->o", unsigned, signed.reshape(-1, 4)) - 7
         np.testing.assert_array_equal(y, expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("setting", [{"NUMBA_CPU_NAME": "generic"}, {"NUMBA_ENABLE_AVX": "0"}], ids=str)
+def test_a_lesser_processor_than_this_one_can_be_compiled_for(setting: dict[str, str]) -> None:
+    code = """
+import numpy as np
+from tests.compiled.test_byte_products import compiled_sums
+y = np.zeros(64, np.float32)
+compiled_sums()(np.full((2, 64, 4), 255, np.uint8), np.full(8, -128, np.int8), 5, y)
+print(y[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | setting, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert float(done.stdout) == 8 * 255 * -128 + 5
 
 
 @kernel
@@ -67,6 +86,14 @@ def test_numbers_are_rounded_to_bytes_by_the_largest_of_them() -> None:
     assert into[0, 20] == -127
     assert (into[0, [15, 80]] == 99).all()
     assert start == -ZERO_BYTE * int(expected.sum(dtype=np.int64))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_of_a_row_with_what_is_no_number_nothing_is_left(bad: float) -> None:
+    x = np.ones((1, 96), np.float32)
+    x[0, 40] = bad
+    scale, _ = rounded(x, np.zeros((1, 96), np.int8))
+    assert not np.isfinite(scale)
 
 
 def test_nothing_but_zeros_is_rounded_to_zeros() -> None:

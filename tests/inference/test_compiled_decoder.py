@@ -15,12 +15,13 @@ import torch.nn.functional as F
 
 from tests.inference.decoders import TOKENIZER
 from tests.known_ngrams import know_ngrams
+from tinygpt.contracts.models import SERVED_WEIGHTS, WeightFormat
 from tinygpt.data.rows import read_rows
 from tinygpt.data.store import bundled_rows
 from tinygpt.data.tokenizer import CODE, EOS, PROMPT
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.compiled_decoder import PREFILL_ROWS, CompiledDecoder
-from tinygpt.inference.decoder import Weights, Written, decode
+from tinygpt.inference.decoder import Written, decode
 from tinygpt.inference.kernels import Rows
 from tinygpt.inference.sampling import SamplingParameters, generated_tokens
 from tinygpt.inference.torch_decoder import TorchDecoder
@@ -59,7 +60,9 @@ def model_of(config: ModelConfig) -> TinyGPT:
     return model
 
 
-def compiled(config: ModelConfig, *, slots: int = 1, threads: int = 1, weights: Weights = "float32") -> CompiledDecoder:
+def compiled(
+    config: ModelConfig, *, slots: int = 1, threads: int = 1, weights: WeightFormat = "float32"
+) -> CompiledDecoder:
     return CompiledDecoder(model_of(config), TOKENIZER, slots=slots, threads=threads, weights=weights)
 
 
@@ -103,7 +106,7 @@ def test_texts_are_those_of_the_pytorch_decoder(config: ModelConfig, parameters:
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_slot_writes_the_same_bit_for_bit_alone_and_in_any_company(weights: Weights, threads: int) -> None:
+def test_a_slot_writes_the_same_bit_for_bit_alone_and_in_any_company(weights: WeightFormat, threads: int) -> None:
     """Lengths of prompts and answers differ, so that the number of rows in a step keeps changing."""
     prompts = [some_ids(3 + 2 * seed, seed) for seed in range(11)]
     parameters = [replace(SAMPLED, seed=seed) for seed in range(11)]
@@ -140,10 +143,11 @@ def test_an_error_in_one_thread_is_raised_when_all_have_ended(failing: int) -> N
     assert ended == {0, 1, 2, 3} - {failing}
 
 
-def test_a_prompt_read_in_chunks_is_the_same_bit_for_bit() -> None:
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+def test_a_prompt_read_in_chunks_is_the_same_bit_for_bit(weights: WeightFormat) -> None:
     """Of which some are longer than the rows that are read at once."""
     prompt = some_ids(PREFILL_ROWS * 2 + 9)
-    whole, in_chunks = compiled(MODERN), compiled(MODERN)
+    whole, in_chunks = compiled(MODERN, weights=weights), compiled(MODERN, weights=weights)
     whole.prefill({0: prompt})
     for start, end in ((0, 1), (1, 3), (3, 3), (3, 40), (40, len(prompt))):
         in_chunks.prefill({0: prompt[start:end]})
@@ -167,7 +171,7 @@ def test_a_slot_that_ends_does_not_cut_the_call_short_for_the_others() -> None:
 
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
-def test_a_slot_used_before_is_as_good_as_new(weights: Weights) -> None:
+def test_a_slot_used_before_is_as_good_as_new(weights: WeightFormat) -> None:
     """Even after a sequence that ended in NaN."""
     fresh, used = compiled(MODERN, weights=weights), compiled(MODERN, weights=weights)
     decode(used, some_ids(60, seed=9), GREEDY, max_new_tokens=60)
@@ -231,7 +235,7 @@ def share_right(decoder: CompiledDecoder) -> float:
 
 @pytest.mark.parametrize("weights", ["bfloat16", "int8"])
 def test_shorter_weights_change_the_loss_by_less_than_half_a_percent_and_as_good_as_no_answer(
-    learnt: TinyGPT, weights: Weights
+    learnt: TinyGPT, weights: WeightFormat
 ) -> None:
     exact = CompiledDecoder(learnt, TOKENIZER, slots=1)
     rounded = CompiledDecoder(learnt, TOKENIZER, slots=1, weights=weights)
@@ -242,7 +246,7 @@ def test_shorter_weights_change_the_loss_by_less_than_half_a_percent_and_as_good
 
 
 @pytest.mark.parametrize(("weights", "most"), [("bfloat16", 0.6), ("int8", 0.35)])
-def test_shorter_weights_are_shorter(weights: Weights, most: float) -> None:
+def test_shorter_weights_are_shorter(weights: WeightFormat, most: float) -> None:
     def size(decoder: CompiledDecoder) -> int:
         weights = decoder._weights
         parts = (weights.query_key_value, weights.attention_output, weights.expand, weights.contract, weights.head)
@@ -252,34 +256,28 @@ def test_shorter_weights_are_shorter(weights: Weights, most: float) -> None:
 
 
 FIRST_TOKEN = """
+from tinygpt.contracts.models import SERVED_WEIGHTS
 from tests.inference.test_compiled_decoder import GREEDY, MODERN, compiled, some_ids
 from tinygpt.inference.compiled_decoder import forward, write
 from tinygpt.inference.decoder import decode
-decoder = compiled(MODERN)
+decoder = compiled(MODERN, weights=SERVED_WEIGHTS)
 decoder.warm()
 print(decode(decoder, some_ids(4), GREEDY, max_new_tokens=20).ids)
 print(sum(sum(kernel.stats.cache_hits.values()) for kernel in (forward, write)))
 """
 
 
-def test_the_machine_code_of_all_kernels_is_kept_for_the_next_start(tmp_path: Path) -> None:
-    def start() -> tuple[str, int]:
-        """The text, and how many kernels were found in the cache."""
+def test_the_machine_code_of_all_kernels_is_kept_for_the_next_start_of_any_model(tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, "-c", FIRST_TOKEN],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=110,
-        )
-        text, hits = done.stdout.splitlines()
-        return text, int(hits)
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=110).stdout
 
-    text, hits = start()
-    assert hits == 0
-    assert start() == (text, 2)
+    assert "kernels of decoding" in run("-m", "tinygpt", "compile", "decoding")
+
+    ids, hits = run("-c", FIRST_TOKEN).splitlines()
+    assert ids == str(decode(compiled(MODERN, weights=SERVED_WEIGHTS), some_ids(4), GREEDY, max_new_tokens=20).ids)
+    assert hits == "2"
 
 
 def test_balanced_answers_are_balanced_and_others_need_not_be() -> None:

@@ -47,17 +47,24 @@ from tinygpt.model import kernels
 kernels.warm(lambda: None)
 print([sum(getattr(kernels, name).stats.cache_hits.values()) for name in {KERNELS}])
 """
-    found = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=110,
-        ).stdout
-        for _ in range(2)
-    ]
-    first, second = (json.loads(line) for line in found)
-    assert not any(first)
-    assert all(second)
+
+    def run(*arguments: str) -> str:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=110).stdout
+
+    assert "kernels of training" in run("-m", "tinygpt", "compile", "training")
+    assert all(json.loads(run("-c", code)))
+
+
+def test_where_nothing_can_be_compiled_the_command_says_so(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygpt", "compile"],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "NUMBA_DISABLE_JIT" in done.stdout
+    assert not list(tmp_path.rglob("*.nbc"))

@@ -1,7 +1,7 @@
 """`tinygpt eval`: answer a file's prompts, run every row's check in a sandbox, and report."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.progress import Progress as ProgressBar
 
 from tinygpt.commands.failures import EXIT_INTERRUPTED, one_sentence
 from tinygpt.contracts.errors import InvalidCheckpoint, InvalidDataset
-from tinygpt.contracts.models import BEST_CHECKPOINT, TRAINING_ROWS
+from tinygpt.contracts.models import BEST_CHECKPOINT, TRAINING_ROWS, WeightFormat
 from tinygpt.data.rows import Row, read_rows
 from tinygpt.data.store import held_out_rows
 from tinygpt.durable import open_whole
@@ -32,9 +32,7 @@ def evaluate(
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 takes the likeliest token every time.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Same seed, same answers.")] = 0,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Threads that answer, processes that judge.")] = 2,
-    weights: Annotated[
-        Literal["float32", "bfloat16", "int8"], typer.Option(help="How the compiled decoder holds a transformer's.")
-    ] = "float32",
+    weights: Annotated[WeightFormat, typer.Option(help="How the compiled decoder holds a transformer's.")] = "float32",
     json: Annotated[Path | None, typer.Option("--json", help="Write the whole report here.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots here.")] = None,
 ) -> None:

@@ -7,10 +7,8 @@ that whichever instructions a processor has for it, the sums are the same. On x8
 
 # ruff: noqa: ARG001 - an intrinsic is given the types of its arguments, and not all of them matter
 
-from functools import cache
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -36,9 +34,9 @@ _bytes, _sums = VectorType("Bytes", _BYTES), VectorType("Sums", INTS)
 _bytes4, _sums4 = types.UniTuple(_bytes, 4), types.UniTuple(_sums, 4)
 
 
-@cache
-def _has_vnni() -> bool:
-    return bool(llvmlite.binding.get_host_cpu_features().get("avx512vnni"))
+def _has_vnni(context: Any) -> bool:
+    """Whether the processor that numba compiles for has it: that need not be this machine's (`NUMBA_CPU_NAME`)."""
+    return "+avx512vnni" in context.codegen()._tm_features.split(",")
 
 
 @intrinsic
@@ -140,7 +138,7 @@ def add_products4(typing: Any, unsigned: Any, signed: Any, sums: Any) -> tuple[A
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         unsigned4, signed, sums4 = arguments
-        add = _add_products_vnni if _has_vnni() else _add_products
+        add = _add_products_vnni if _has_vnni(context) else _add_products
         pairs = [[builder.extract_value(four, i) for four in (sums4, unsigned4)] for i in range(4)]
         parts = [add(builder, sums, unsigned, signed) for sums, unsigned in pairs]
         return context.make_tuple(builder, _sums4, parts)

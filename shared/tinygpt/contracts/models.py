@@ -11,6 +11,10 @@ BEST_CHECKPOINT = "best.pt"
 LAST_CHECKPOINT = "last.pt"
 TRAINING_ROWS = "training_rows.jsonl"
 """The names of a run's files."""
+WeightFormat = Literal["float32", "bfloat16", "int8"]
+"""How the compiled decoder holds a model's weights, keys and values."""
+SERVED_WEIGHTS: WeightFormat = "int8"
+"""What a model server has if nothing else is set."""
 
 
 class CurrentModel(BaseModel):
@@ -70,7 +74,7 @@ class LoadedModel(BaseModel):
     validation_loss: float | None
     retrieval_rows: int
     decoder: Literal["torch", "compiled"]
-    weights: Literal["float32", "bfloat16", "int8"] = Field(description="How the decoder holds them.")
+    weights: WeightFormat = Field(description="How the decoder holds them.")
     loaded_at: float
 
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tinygpt.compiled.byte_products import BYTES_A_SUM
 from tinygpt.compiled.jit import kernel
 from tinygpt.compiled.lanes import WIDE
+from tinygpt.contracts.models import WeightFormat
 from tinygpt.data.tokenizer import EOS, Tokenizer
 from tinygpt.inference.attention_kernels import ByteCache, Cache
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.decoder import Ended, Top, Written
-from tinygpt.inference.decoder import Weights as WeightFormat
 from tinygpt.inference.kernels import Rows, Sequences, compute_logits, forward
 from tinygpt.inference.linear_kernels import ByteRows
 from tinygpt.inference.packed_weights import Weights, pack

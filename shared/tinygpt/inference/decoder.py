@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import structlog
 
 from tinygpt.compiled.jit import OBSTACLE
+from tinygpt.contracts.models import WeightFormat
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.transformer import TinyGPT
@@ -16,7 +17,6 @@ log = structlog.get_logger()
 Ended = Literal["eos", "length", "nan"]
 """`nan`: what the network says of the next token is not a number, so that there is none."""
 Backend = Literal["auto", "torch", "compiled"]
-Weights = Literal["float32", "bfloat16", "int8"]
 Top = tuple[tuple[int, float], ...]
 """The likeliest tokens at one place with their log probabilities, the likeliest first."""
 
@@ -99,7 +99,7 @@ def make_decoder(
     *,
     slots: int = 1,
     backend: Backend = "auto",
-    weights: Weights = "float32",
+    weights: WeightFormat = "float32",
     threads: int = 1,
 ) -> Decoder:
     """A decoder of `model` with so many slots.

@@ -18,9 +18,10 @@ from tinygpt.contracts.generation import (
     TopToken,
     Usage,
 )
+from tinygpt.contracts.models import WeightFormat
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.beam import beam_search
-from tinygpt.inference.decoder import Backend, Weights, choose_backend, make_decoder
+from tinygpt.inference.decoder import Backend, choose_backend, make_decoder
 from tinygpt.inference.engine import Engine, OnEnd
 from tinygpt.inference.postprocess import ignore_syntax_warnings, loops, parses, post_process_code
 from tinygpt.inference.retrieval import SIMILARITY_FLOOR, RetrievalIndex
@@ -52,7 +53,7 @@ class CodeGenerator:
         slots: int = 8,
         max_waiting: int = 256,
         backend: Backend = "auto",
-        weights: Weights = "float32",
+        weights: WeightFormat = "float32",
         threads: int = 1,
         on_end: OnEnd = lambda _end: None,
     ) -> None:
@@ -63,7 +64,7 @@ class CodeGenerator:
         self.similarity_floor = similarity_floor
         ignore_syntax_warnings()
         self.backend = choose_backend(model, backend)
-        self.weights: Weights = weights if self.backend == "compiled" else "float32"
+        self.weights: WeightFormat = weights if self.backend == "compiled" else "float32"
         decoder = make_decoder(model, tokenizer, slots=slots, backend=self.backend, weights=weights, threads=threads)
         self.engine = Engine(decoder, tokenizer, max_waiting=max_waiting, on_end=on_end)
 

@@ -5,7 +5,7 @@ half the width of a head to 16. Layers are stacked along a first dimension.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from tinygpt.compiled.byte_products import BYTES_A_SUM
 from tinygpt.compiled.lanes import LANES, WIDE
+from tinygpt.contracts.models import WeightFormat
 from tinygpt.model.ngram_hashes import hash_table
 from tinygpt.model.transformer import Block, TinyGPT
 
 Floats = NDArray[np.float32]
 ZERO_BYTE = 128
 """What stands for 0 where bytes are stored without a sign."""
-WeightFormat = Literal["float32", "bfloat16", "int8"]
 
 
 class Linear(NamedTuple):

@@ -1,0 +1,63 @@
+"""`tinygpt compile`: machine code for this processor, made before anybody waits for it."""
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tinygpt.commands.failures import one_sentence
+from tinygpt.contracts.models import SERVED_WEIGHTS, WeightFormat
+
+
+class Part(StrEnum):
+    TRAINING = "training"
+    DECODING = "decoding"
+
+
+def compile_kernels(
+    parts: Annotated[list[Part] | None, typer.Argument(help="Both if left out.", show_default=False)] = None,
+    weights: Annotated[
+        WeightFormat, typer.Option(help="The format of weights to decode with: `tinygpt eval` has float32.")
+    ] = SERVED_WEIGHTS,
+) -> None:
+    """Compile the kernels of training and decoding for this processor and keep them: the first run, and the first
+    answer, need not wait for it. It takes half a minute, and a second when all are there.
+
+    They are kept in NUMBA_CACHE_DIR, or else in the user's cache folder.
+    """
+    from tinygpt.compiled.jit import OBSTACLE
+
+    console = Console(highlight=False, soft_wrap=True)
+    if OBSTACLE:
+        console.print(f"Nothing can be compiled here ({OBSTACLE}). All works without it, more slowly.")
+        return
+    with one_sentence():
+        for part in dict.fromkeys(parts or Part):
+            started = time.monotonic()
+            console.print(f"The kernels of {part.value} ... ", end="")
+            _HOW[part](weights)
+            console.print(f"{time.monotonic() - started:.1f} s")
+
+
+def _training(_: WeightFormat) -> None:
+    from tinygpt.model import kernels
+
+    kernels.warm(lambda: None)
+
+
+def _decoding(weights: WeightFormat) -> None:
+    """By writing a token with a small model: a kernel is made of its arguments' types, whatever their size."""
+    from tinygpt.data.tokenizer import CharacterTokenizer
+    from tinygpt.inference.compiled_decoder import CompiledDecoder
+    from tinygpt.model.config import ModelConfig
+    from tinygpt.model.transformer import TinyGPT
+
+    tokenizer = CharacterTokenizer.from_corpus([])
+    config = ModelConfig(vocab_size=tokenizer.vocab_size, context_length=64, layers=1, heads=1, width=32)
+    CompiledDecoder(TinyGPT(config).eval(), tokenizer, slots=1, weights=weights).warm()
+
+
+_HOW: dict[Part, Callable[[WeightFormat], None]] = {Part.TRAINING: _training, Part.DECODING: _decoding}
