@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from tinygpt.commands.failures import EXIT_INTERRUPTED, one_sentence
+from tinygpt.commands.failures import EXIT_INTERRUPTED, CtrlC, one_sentence
 from tinygpt.data.store import bundled_rows
 from tinygpt.durable import write_whole
 
@@ -53,6 +53,7 @@ def architectures(
                 TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
             )  # fmt: skip
             with (
+                CtrlC() as ctrl_c,
                 tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as folder,
                 ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar,
             ):
@@ -64,7 +65,7 @@ def architectures(
                         left = f"{len(runs) * seconds - done:.0f} s left"
                         bar.update(task, description=name, completed=done, left=left)
 
-                    measured.append(bake_off.measure(name, config, rows, Path(folder), show))
+                    measured.append(bake_off.measure(name, config, rows, Path(folder), show, ctrl_c.raise_if_noted))
                     loss = measured[-1].validation_loss
                     console.print(f"{name}: {loss:.3f}, {(len(runs) - i - 1) * seconds:.0f} s left")
             settings = bake_off.settings(rows, seconds, seeds)

@@ -1,5 +1,6 @@
 """`tinygpt train`: a run in this terminal, with a progress bar; Ctrl-C saves, the same command goes on."""
 
+import contextlib
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
-from tinygpt.commands.failures import EXIT_INTERRUPTED, one_sentence
+from tinygpt.commands.failures import EXIT_INTERRUPTED, CtrlC, one_sentence
 from tinygpt.contracts.runs import Progress, TrainRequest
 from tinygpt.data.store import bundled_rows
 from tinygpt.data.tokenizer import TokenizerKind
@@ -72,16 +73,6 @@ def train(
         class OnTerminal(Callback):
             """Draws the bar (on a terminal) or prints a line an evaluation; Ctrl-C asks the loop to stop."""
 
-            def __init__(self) -> None:
-                self.interrupted = False
-                signal.signal(signal.SIGINT, self._interrupt)
-
-            def _interrupt(self, _signal: int, _frame: object) -> None:
-                if self.interrupted:
-                    raise KeyboardInterrupt
-                self.interrupted = True
-                console.print("Saving; Ctrl-C again to leave without.")
-
             def on_step(self, progress: Progress) -> None:
                 done = progress.elapsed_seconds
                 bar.update(task, completed=done, total=done + (progress.seconds_left or 0), what=_told(progress))
@@ -91,10 +82,11 @@ def train(
                     console.print(f"{_told(progress)}, {progress.seconds_left or 0:.0f} s left")
 
             def poll(self) -> bool:
-                return self.interrupted
+                return ctrl_c.noted
 
         config = replace(config_from_request(request), tokenizer=tokenizer)
         console = Console(highlight=False, soft_wrap=True)
+        ctrl_c = CtrlC(lambda: console.print("Saving; Ctrl-C again to leave without."))
         columns = (TextColumn("{task.fields[what]}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         with (
             joined() as world,
@@ -107,7 +99,8 @@ def train(
             with world.first_goes_first():
                 store = store_for(config, source, out / "tokens")
             callbacks = [OnTerminal(), *tracking] if world.is_first else []
-            result = train_model(config, store, callbacks, folder=out, world=world)
+            with ctrl_c if world.is_first else contextlib.nullcontext():
+                result = train_model(config, store, callbacks, folder=out, world=world)
     if not world.is_first:
         return
     if result.metrics is None or result.reason is StopReason.STOP_REQUESTED:

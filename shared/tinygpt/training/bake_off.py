@@ -79,10 +79,15 @@ def _with_architecture(config: TrainConfig, architecture: Architecture) -> Train
 
 
 class _Witness(Callback):
-    def __init__(self, on_progress: Callable[[float], object]) -> None:
+    def __init__(self, on_progress: Callable[[float], object], poll: Callable[[], object]) -> None:
         self.curve: list[Point] = []
         self.last: Progress | None = None
         self._on_progress = on_progress
+        self._poll = poll
+
+    def poll(self) -> bool:
+        self._poll()
+        return False
 
     def on_step(self, progress: Progress) -> None:
         self._on_progress(progress.elapsed_seconds)
@@ -96,20 +101,26 @@ class _Witness(Callback):
 
 
 def measure(
-    name: str, config: TrainConfig, rows: Path, folder: Path, on_progress: Callable[[float], object] = lambda _: None
+    name: str,
+    config: TrainConfig,
+    rows: Path,
+    folder: Path,
+    on_progress: Callable[[float], object] = lambda _: None,
+    poll: Callable[[], object] = lambda: None,
 ) -> Measured:
     """Train one alternative on `rows`, then let it answer prompts that it never saw.
 
     The tokens stay in `folder`, for the next run on the same; making them is no part of the run's time. Calls
-    `on_progress` with the seconds trained. Raises what `train` and `store_for` do.
+    `on_progress` with the seconds trained, and `poll` now and then: what it raises ends it all. Raises what `train` and
+    `store_for` do.
     """
-    store = store_for(config, rows, folder / "tokens")
-    witness = _Witness(on_progress)
+    store = store_for(config, rows, folder / "tokens", poll=poll)
+    witness = _Witness(on_progress, poll)
     with tempfile.TemporaryDirectory(dir=folder, prefix="run-") as run:
         train(config, store, [witness], folder=Path(run))
         checkpoint = load_checkpoint(Path(run) / LAST_CHECKPOINT)
     prompts = [row.prompt for row in islice(stream_rows(store.held_out_rows), _PROMPTS_DECODED)]
-    tokens_per_second, characters_per_second = _decoding_speed(checkpoint, prompts)
+    tokens_per_second, characters_per_second = _decoding_speed(checkpoint, prompts, poll)
     assert witness.last is not None
     return Measured(
         name=name,
@@ -124,13 +135,14 @@ def measure(
     )
 
 
-def _decoding_speed(checkpoint: Checkpoint, prompts: Sequence[str]) -> tuple[float, float]:
+def _decoding_speed(checkpoint: Checkpoint, prompts: Sequence[str], poll: Callable[[], object]) -> tuple[float, float]:
     """Tokens (`<EOS>` too) and characters of code a second, after one prompt to warm up."""
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     decoder = TorchDecoder(model)
     tokens = characters = 0
     seconds = 0.0
     for i, prompt in enumerate([prompts[0], *prompts]):
+        poll()
         ids = tokenizer.encode_prompt(prompt)
         started = time.perf_counter()
         decoded = decode(decoder, ids, SamplingParameters(), max_new_tokens=_MAX_NEW_TOKENS)
