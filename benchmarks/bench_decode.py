@@ -1,6 +1,6 @@
 """How fast ours generates, against its peers: same weights, prompts, sampling and cores, in one run.
 
-    make bench-decode ARGS="--nanogpt ../nanoGPT --llama-server .../llama-server"    # everything: a quarter of an hour
+    make bench-decode ARGS="--nanogpt ../nanoGPT --llama-server .../llama-server"    # everything: half an hour
     make bench-decode                                                                # without those two
     make bench-decode ARGS=--quick                                                   # two minutes: does it all work?
     make bench-decode ARGS="--only http,start-up --sizes tiny"                       # some cells
@@ -259,7 +259,7 @@ def _parse(arguments: Sequence[str] | None) -> Options:
         "--seconds", type=float, default=1.5, metavar="S", help="least of a repetition (default: %(default)s)"
     )
     parser.add_argument(
-        "--http-seconds", type=float, default=3.0, metavar="S", help="of a load over HTTP (default: %(default)s)"
+        "--http-seconds", type=float, default=10.0, metavar="S", help="of a load over HTTP (default: %(default)s)"
     )
     parser.add_argument("--repetitions", type=int, default=3, metavar="N", help="default: %(default)s")
     parser.add_argument(

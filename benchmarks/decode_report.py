@@ -236,7 +236,7 @@ def _serving_table(served: Sequence[Served]) -> str:
             (
                 model,
                 f"{clients}{', streamed' if streamed else ''}",
-                side,
+                f"{side} ({ones[0].setting})" if ones[0].setting else side,
                 told(Spread.of(one.tokens_a_second for one in ones), 0),
                 told(Spread.of(1000 * one.median_seconds for one in ones), 0),
                 told(Spread.of(1000 * one.p99_seconds for one in ones), 0),

@@ -157,15 +157,8 @@ class LlamaServer:
     def started(self, folder: Path, cores: set[int], context_length: int) -> Iterator[Process]:
         port = free_port()
         threads = str(len(cores))
-        command = [
-            str(self._binary),
-            "--model",
-            str(folder / GGUF[self.name]),
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-        ]
+        command = [str(self._binary), "--model", str(folder / GGUF[self.name])]
+        command += ["--host", "127.0.0.1", "--port", str(port)]
         command += ["--parallel", str(self.slots), "--ctx-size", str(self.slots * context_length)]
         command += ["--threads", threads, "--threads-batch", threads, "--threads-http", "256", "--no-webui"]
         command += ["--no-repack"]  # its AMX kernels may end it with an illegal instruction

@@ -1,5 +1,6 @@
 """The cells of `bench_decode.py` over HTTP: so many clients, 64-token answers, the model server alone; its start-up."""
 
+import itertools
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ ANSWER_TOKENS = 64
 CLIENTS = (1, 8, 32, 128)
 STREAMING_CLIENTS = 32
 _WARM_UP_SHARE = 0.2
+_TRIAL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Served:
 
     model: str
     side: str
+    setting: str
+    """Of llama.cpp, those that were fastest for so many clients; of ours "", its defaults."""
     clients: int
     repetition: int
     tokens_a_second: float
@@ -66,54 +70,73 @@ def serve(
     settings: dict[str, str],
     say: Say,
 ) -> list[Served]:
-    """Ours and llama.cpp's by turns, each with the machine to itself. llama.cpp's has the format, slots and threads
-    that were fastest for one client, and those that were fastest for many."""
+    """Ours and llama.cpp's by turns, each with the machine to itself. llama.cpp's is set as is fastest for so many
+    clients."""
     measured: list[Served] = []
     with tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as home:
         make_volume(Path(home), model.folder / "best.pt")
-        best = _best_llamas(llama, model, prompts, cores, say) if llama else []
+        llamas = _fastest_llamas(llama, model, prompts, cores, min(_TRIAL_SECONDS, seconds), say) if llama else []
         for repetition in range(repetitions):
             ours = ModelServer()
             with ours.started(Path(home), cores, **settings) as process:
-                measured += _measure(model, ours, "ours", process, CLIENTS, prompts, repetition, seconds, say)
-            for server, used, clients in best:
-                with server.started(model.folder, used, CONTEXT_LENGTH) as process:
+                measured += _measure(model, ours, "ours", "", process, CLIENTS, prompts, repetition, seconds, say)
+            for setting, server, clients in llamas:
+                with server.started(model.folder, setting.cores(cores), CONTEXT_LENGTH) as process:
                     measured += _measure(
-                        model, server, "llama.cpp", process, clients, prompts, repetition, seconds, say
+                        model, server, "llama.cpp", str(setting), process, clients, prompts, repetition, seconds, say
                     )
     return measured
 
 
-def _best_llamas(
-    binary: Path, model: Model, prompts: Sequence[str], cores: set[int], say: Say
-) -> list[tuple[LlamaServer, set[int], tuple[int, ...]]]:
-    """Servers, their cores, and which numbers of clients each is the fastest for."""
+@dataclass(frozen=True)
+class _LlamaSetting:
+    side: str
+    slots: int
+    core_count: int
 
-    def speed(side: str, slots: int, used: set[int], clients: int) -> float:
-        server = LlamaServer(binary, model.tokenizer, side, slots=slots)
-        with server.started(model.folder, used, CONTEXT_LENGTH) as process:
-            requests = [server.request(prompt, ANSWER_TOKENS, SAMPLING) for prompt in prompts]
-            load = drive(process.port, requests, clients=clients, seconds=1.0)
-        return sum(map(server.tokens, load.exchanges)) / (load.exchanges[-1].done - load.started)
+    def __str__(self) -> str:
+        return f"{self.side.removeprefix('llama.cpp, ')}, {self.slots} slots, {self.core_count} cores"
 
-    found: list[tuple[LlamaServer, set[int], tuple[int, ...]]] = []
-    for kind, clients in ((CLIENTS[:1], 1), (CLIENTS[1:], 32)):
-        tried = {
-            (side, slots, count): speed(side, slots, set(sorted(cores)[:count]), clients)
-            for side in GGUF
-            for slots in ((1, 8) if clients == 1 else (8, 32))
-            for count in sorted({1, len(cores)})
-        }
-        side, slots, count = max(tried, key=lambda key: tried[key])
-        say(f"{model.name}, {side} for {clients} clients: {slots} slots, {count} cores are fastest of {tried}")
-        found.append((LlamaServer(binary, model.tokenizer, side, slots=slots), set(sorted(cores)[:count]), kind))
-    return found
+    def cores(self, cores: set[int]) -> set[int]:
+        return set(sorted(cores)[: self.core_count])
+
+    def server(self, binary: Path, model: Model) -> LlamaServer:
+        return LlamaServer(binary, model.tokenizer, self.side, slots=self.slots)
+
+
+def _fastest_llamas(
+    binary: Path, model: Model, prompts: Sequence[str], cores: set[int], seconds: float, say: Say
+) -> list[tuple[_LlamaSetting, LlamaServer, list[int]]]:
+    """The settings that are fastest for any number of clients, each with its server and those numbers. One that does
+    not start is left out and told."""
+    speeds: dict[int, dict[_LlamaSetting, float]] = {clients: {} for clients in CLIENTS}
+    for side, slots, count in itertools.product(GGUF, (1, 8, 32), sorted({1, len(cores)})):
+        setting = _LlamaSetting(side, slots, count)
+        server = setting.server(binary, model)
+        requests = [server.request(prompt, ANSWER_TOKENS, SAMPLING) for prompt in prompts]
+        try:
+            with server.started(model.folder, setting.cores(cores), CONTEXT_LENGTH) as process:
+                for clients in CLIENTS:
+                    load = drive(process.port, requests, clients=clients, seconds=seconds)
+                    tokens = sum(map(server.tokens, load.exchanges))
+                    speeds[clients][setting] = tokens / (load.exchanges[-1].done - load.started)
+        except RuntimeError as error:
+            say(f"left out: {setting}: {error}")
+    fastest: dict[_LlamaSetting, list[int]] = {}
+    for clients, tried in speeds.items():
+        if tried:
+            setting = max(tried, key=tried.__getitem__)
+            fastest.setdefault(setting, []).append(clients)
+            told = ", ".join(f"{one}: {speed:,.0f}" for one, speed in tried.items())
+            say(f"{model.name}, llama.cpp for {clients} clients: {setting} is fastest of {told}")
+    return [(setting, setting.server(binary, model), clients) for setting, clients in fastest.items()]
 
 
 def _measure(
     model: Model,
     server: Server,
     side: str,
+    setting: str,
     process: Process,
     clients_in_turn: Sequence[int],
     prompts: Sequence[str],
@@ -140,6 +163,7 @@ def _measure(
         one = Served(
             model=model.name,
             side=side,
+            setting=setting,
             clients=clients,
             repetition=repetition,
             tokens_a_second=len(steady) * ANSWER_TOKENS / ((1 - _WARM_UP_SHARE) * seconds),

@@ -378,7 +378,8 @@ def _decoded(side: str, speeds: list[float], streams: int = 1) -> list[Decoded]:
 
 
 def _served(side: str, clients: int, speed: float, first: float | None = None) -> Served:
-    return Served("tiny", side, clients, 0, speed, 0.01, 0.02, first, 100, 0, 0.5, 1.9, 0.1, 200.0)
+    setting = "Q8_0, 8 slots, 2 cores" if side == "llama.cpp" else ""
+    return Served("tiny", side, setting, clients, 0, speed, 0.01, 0.02, first, 100, 0, 0.5, 1.9, 0.1, 200.0)
 
 
 def _results() -> Results:
@@ -489,6 +490,7 @@ def test_the_report_has_every_figure_and_a_plot(tmp_path: Path) -> None:
     assert "| ours, int8 | 6,000 (5,000 to 7,000) | 1.00 |" in text
     assert "| nanoGPT | 100 | 60.00 (50.00 to 70.00) |" in text
     assert "| tiny | llama.cpp | 3 of 4 | 0 | 17 tokens |" in text
+    assert "| tiny | 32 | llama.cpp (Q8_0, 8 slots, 2 cores) | 250 |" in text
     assert "| tiny | 1 | ours, int8 | 6.0 GB/s | 10.0 GB/s | 60% |" in text
     assert ElementTree.parse(tmp_path / "decode.svg").getroot().tag.endswith("svg")
 
