@@ -7,7 +7,7 @@ from torch import nn
 from tinygpt.training.muon import Muon, orthogonalise
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(16, 16), (8, 32)])
+@pytest.mark.parametrize(("rows", "columns"), [(64, 64), (32, 128)])
 def test_singular_values_become_about_one_and_directions_stay(rows: int, columns: int) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(rows, columns)
@@ -17,7 +17,7 @@ def test_singular_values_become_about_one_and_directions_stay(rows: int, columns
 
     in_old_directions = u.T @ result @ v.T
     not_too_small = singular_values > 0.012 * matrix.norm()
-    assert (in_old_directions.diag() - 1)[not_too_small].abs().max() < 0.6  # 0.3 but for bf16
+    assert (in_old_directions.diag() - 1)[not_too_small].abs().max() < 0.3
     assert (in_old_directions - in_old_directions.diag().diag()).abs().max() < 0.1
 
 
