@@ -25,7 +25,7 @@ class ModelServerSettings(Settings):
     model_server_weights: WeightFormat = Field(
         default=SERVED_WEIGHTS,
         description="How the compiled decoder holds weights, keys and values. bfloat16 is what training computes in; "
-        "int8 passes as many checks and is up to twice as fast with AVX-512 VNNI, as fast elsewhere.",
+        "int8 passes as many checks and is up to twice as fast, most of all on processors with VNNI.",
     )
     model_server_decode_threads: int | None = Field(
         default=None,

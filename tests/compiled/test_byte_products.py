@@ -7,13 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llvmlite.binding import get_host_cpu_features
 
 from tinygpt.compiled import byte_products
 from tinygpt.compiled.byte_products import add_products4, as_floats4, load_bytes4, splat_bytes, splat_sums4
 from tinygpt.compiled.jit import kernel
-from tinygpt.compiled.lanes import WIDE, larger_size, largest_size, load, store4
-from tinygpt.inference.linear_kernels import round_to_bytes
-from tinygpt.inference.packed_weights import ZERO_BYTE
+from tinygpt.compiled.lanes import WIDE, larger_magnitude, largest_magnitude, load, store4
+from tinygpt.inference.linear_kernels import quantise
+from tinygpt.inference.packed_weights import ZERO_POINT
+
+
+def _has(way: str) -> bool:
+    feature = {"_by_vnni": "avx512vnni", "_by_half_vnni": "avxvnni"}.get(way)
+    return feature is None or bool(get_host_cpu_features().get(feature))
 
 
 def compiled_sums() -> Any:
@@ -30,10 +36,14 @@ def compiled_sums() -> Any:
     return numba.njit(sums)
 
 
-@pytest.mark.parametrize("plain", [False, True])
-def test_sums_of_products_are_exact(monkeypatch: pytest.MonkeyPatch, plain: bool) -> None:
-    if plain:
-        monkeypatch.setattr(byte_products, "_has_vnni", lambda _: False)
+WAYS = ["_by_vnni", "_by_half_vnni", "_by_products_of_16_bits"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_sums_of_products_are_exact(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    if not _has(way):
+        pytest.skip("an instruction that this processor does not have")
+    monkeypatch.setattr(byte_products, "_add_products", lambda _: getattr(byte_products, way))
     random = np.random.default_rng(0)
     sums, y = compiled_sums(), np.zeros(WIDE, np.float32)
     for unsigned, signed in (
@@ -64,12 +74,12 @@ print(y[0])
 
 @kernel
 def rounded(x: Any, bytes: Any) -> Any:
-    return round_to_bytes(x, 0, 16, x.shape[1] - 32, bytes)
+    return quantise(x, 0, 16, x.shape[1] - 32, bytes)
 
 
 @kernel
 def size(x: Any) -> Any:
-    return largest_size(larger_size(load(x, (0,)), load(x, (16,))))
+    return largest_magnitude(larger_magnitude(load(x, (0,)), load(x, (16,))))
 
 
 def test_numbers_are_rounded_to_bytes_by_the_largest_of_them() -> None:
@@ -85,7 +95,7 @@ def test_numbers_are_rounded_to_bytes_by_the_largest_of_them() -> None:
     np.testing.assert_array_equal(into[0, 16:80], expected)
     assert into[0, 20] == -127
     assert (into[0, [15, 80]] == 99).all()
-    assert start == -ZERO_BYTE * int(expected.sum(dtype=np.int64))
+    assert start == -ZERO_POINT * int(expected.sum(dtype=np.int64))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

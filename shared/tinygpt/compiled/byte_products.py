@@ -1,12 +1,13 @@
 """Products of bytes, 64 at once, summed in 32-bit integers: what a processor does four times as fast as with floats.
 
 `Bytes` are 64 numbers of 8 bits, `Sums` sixteen of 32 bits, each for four bytes that lie side by side. All is exact, so
-that whichever instructions a processor has for it, the sums are the same. On x86 with AVX-512 VNNI that is one,
-`vpdpbusd`; elsewhere it is several.
+that whichever instructions a processor has for it, the sums are the same. On x86 with VNNI that is one, `vpdpbusd`;
+elsewhere it is several.
 """
 
 # ruff: noqa: ARG001 - an intrinsic is given the types of its arguments, and not all of them matter
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -20,10 +21,12 @@ from tinygpt.compiled.lanes import (
     WIDE,
     Generate,
     VectorType,
+    each_of_four,
     intrinsic,
     lanes,
     lanes4,
     pointer_to,
+    splat_to,
 )
 
 BYTES_A_SUM = WIDE // LANES
@@ -34,18 +37,13 @@ _bytes, _sums = VectorType("Bytes", _BYTES), VectorType("Sums", INTS)
 _bytes4, _sums4 = types.UniTuple(_bytes, 4), types.UniTuple(_sums, 4)
 
 
-def _has_vnni(context: Any) -> bool:
-    """Whether the processor that numba compiles for has it: that need not be this machine's (`NUMBA_CPU_NAME`)."""
-    return "+avx512vnni" in context.codegen()._tm_features.split(",")
-
-
 @intrinsic
 def splat_bytes(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
     """Four bytes of a C-contiguous array from `index`, a tuple, on: sixteen times."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         four = builder.load(pointer_to(context, builder, array, index, arguments, _INT), align=1)
-        return builder.bitcast(_splat(builder, four), _BYTES)
+        return builder.bitcast(splat_to(builder, INTS, four), _BYTES)
 
     return _bytes(array, index), generate
 
@@ -63,7 +61,7 @@ def load_bytes4(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
 
 
 @intrinsic
-def round_lanes(typing: Any, value: Any) -> tuple[Any, Generate]:
+def to_integers(typing: Any, value: Any) -> tuple[Any, Generate]:
     """16 floats to the nearest whole numbers, any for NaN."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
@@ -127,7 +125,7 @@ def splat_sums4(typing: Any, number: Any) -> tuple[Any, Generate]:
     """A number 64 times."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        return context.make_tuple(builder, _sums4, [_splat(builder, arguments[0])] * 4)
+        return context.make_tuple(builder, _sums4, [splat_to(builder, INTS, arguments[0])] * 4)
 
     return _sums4(types.int32), generate
 
@@ -138,10 +136,12 @@ def add_products4(typing: Any, unsigned: Any, signed: Any, sums: Any) -> tuple[A
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         unsigned4, signed, sums4 = arguments
-        add = _add_products_vnni if _has_vnni(context) else _add_products
-        pairs = [[builder.extract_value(four, i) for four in (sums4, unsigned4)] for i in range(4)]
-        parts = [add(builder, sums, unsigned, signed) for sums, unsigned in pairs]
-        return context.make_tuple(builder, _sums4, parts)
+        add = _add_products(context)
+
+        def one(sums: Any, unsigned: Any) -> Any:
+            return add(builder, sums, unsigned, signed)
+
+        return each_of_four(context, builder, _sums4, one, sums4, unsigned4)
 
     return _sums4(_bytes4, _bytes, _sums4), generate
 
@@ -151,8 +151,7 @@ def add_sums4(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
     """a + b"""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        pairs = [[builder.extract_value(four, i) for four in arguments] for i in range(4)]
-        return context.make_tuple(builder, _sums4, [builder.add(*pair) for pair in pairs])
+        return each_of_four(context, builder, _sums4, builder.add, *arguments)
 
     return _sums4(_sums4, _sums4), generate
 
@@ -160,27 +159,59 @@ def add_sums4(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
 @intrinsic
 def as_floats4(typing: Any, sums: Any) -> tuple[Any, Generate]:
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        parts = [builder.sitofp(builder.extract_value(arguments[0], i), FLOATS) for i in range(4)]
-        return context.make_tuple(builder, lanes4, parts)
+        def one(part: Any) -> Any:
+            return builder.sitofp(part, FLOATS)
+
+        return each_of_four(context, builder, lanes4, one, *arguments)
 
     return lanes4(_sums4), generate
 
 
-def _splat(builder: ir.IRBuilder, number: Any) -> Any:
-    first = builder.insert_element(ir.Constant(INTS, ir.Undefined), number, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(first, ir.Constant(INTS, ir.Undefined), ir.Constant(INTS, [0] * LANES))
+def _add_products(context: Any) -> Callable[[ir.IRBuilder, Any, Any, Any], Any]:
+    """What adds the products of unsigned and signed bytes to sums on the processor that numba compiles for, which need
+    not be this machine's (`NUMBA_CPU_NAME`)."""
+    features = context.codegen()._tm_features.split(",")
+    if "+avx512vnni" in features:
+        return _by_vnni
+    return _by_half_vnni if "+avxvnni" in features else _by_products_of_16_bits
 
 
-def _add_products_vnni(builder: ir.IRBuilder, sums: Any, unsigned: Any, signed: Any) -> Any:
+def _by_vnni(builder: ir.IRBuilder, sums: Any, unsigned: Any, signed: Any) -> Any:
     signature = ir.FunctionType(INTS, [INTS, _BYTES, _BYTES])
     instruction = cgutils.get_or_insert_function(builder.module, signature, "llvm.x86.avx512.vpdpbusd.512")
     return builder.call(instruction, [sums, unsigned, signed])
 
 
-def _add_products(builder: ir.IRBuilder, sums: Any, unsigned: Any, signed: Any) -> Any:
-    unsigned, signed = (builder.bitcast(side, INTS) for side in (unsigned, signed))
-    for place in range(0, 32, 8):  # of each byte in an integer
-        up, down = (ir.Constant(INTS, [shift] * LANES) for shift in (24 - place, 24))
-        sides = builder.lshr(builder.shl(unsigned, up), down), builder.ashr(builder.shl(signed, up), down)
-        sums = builder.add(sums, builder.mul(*sides))
+def _by_half_vnni(builder: ir.IRBuilder, sums: Any, unsigned: Any, signed: Any) -> Any:
+    """In registers of half the width (AVX-VNNI)."""
+    ints, bytes_ = ir.VectorType(_INT, LANES // 2), ir.VectorType(_BYTE, WIDE // 2)
+    signature = ir.FunctionType(ints, [ints, bytes_, bytes_])
+    instruction = cgutils.get_or_insert_function(builder.module, signature, "llvm.x86.avx512.vpdpbusd.256")
+    halves = []
+    for half in (0, 1):
+        sides = [_half(builder, side, half) for side in (sums, unsigned, signed)]
+        halves.append(builder.call(instruction, sides))
+    return builder.shuffle_vector(*halves, ir.Constant(INTS, list(range(LANES))))
+
+
+def _half(builder: ir.IRBuilder, vector: Any, half: int) -> Any:
+    width = vector.type.count // 2
+    places = ir.Constant(ir.VectorType(_INT, width), [half * width + i for i in range(width)])
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), places)
+
+
+def _by_products_of_16_bits(builder: ir.IRBuilder, sums: Any, unsigned: Any, signed: Any) -> Any:
+    """The bytes at even places, then those at odd ones, as 16 bits: pairs of their products are summed at once
+    (`pmaddwd` on x86)."""
+    shorts = ir.VectorType(ir.IntType(16), WIDE // 2)
+    eight = ir.Constant(shorts, [8] * shorts.count)
+    unsigned, signed = (builder.bitcast(side, shorts) for side in (unsigned, signed))
+    even = builder.lshr(builder.shl(unsigned, eight), eight), builder.ashr(builder.shl(signed, eight), eight)
+    odd = builder.lshr(unsigned, eight), builder.ashr(signed, eight)
+    for sides in (even, odd):
+        products = builder.mul(*(builder.sext(side, ir.VectorType(_INT, shorts.count)) for side in sides))
+        for place in (0, 1):
+            chosen = ir.Constant(INTS, list(range(place, shorts.count, 2)))
+            every_second = builder.shuffle_vector(products, ir.Constant(products.type, ir.Undefined), chosen)
+            sums = builder.add(sums, every_second)
     return sums

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinygpt.compiled.jit import part
-from tinygpt.compiled.lanes import at_least, at_most, keep_from, multiply_add, nearest_integer, power_of_two, splat
+from tinygpt.compiled.lanes import at_least, at_most, multiply_add, nearest_integer, power_of_two, splat, zero_below
 
 _LOG2_E = 1.4426950408889634
 _LN_2_HIGH = 0.693359375
@@ -47,4 +47,4 @@ def exp(x: Any) -> Any:
 def softmax_weight(below: Any) -> Any:
     """e to the power of how far a score is below the largest; 0 from 40 on. Beside the largest one's 1 that is nothing,
     and products of smaller numbers would be denormal, which take a processor a hundred times as long."""
-    return keep_from(below, -40.0, exp(below))
+    return zero_below(-40.0, below, exp(below))

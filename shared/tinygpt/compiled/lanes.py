@@ -86,12 +86,7 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> tuple[Any, Generat
     """array[index ... index + 15] = value"""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        _store(
-            builder,
-            arguments[2],
-            _pointer(context, builder, array, index, arguments),
-            array.dtype,
-        )
+        _store(builder, arguments[2], _pointer(context, builder, array, index, arguments), array.dtype)
         return context.get_dummy_value()
 
     return types.void(array, index, lanes), generate
@@ -103,7 +98,7 @@ def store_one(typing: Any, array: Any, index: Any, number: Any) -> tuple[Any, Ge
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, array, index, arguments)
-        stored = _narrow(builder, _splat(builder, arguments[2]), array.dtype)
+        stored = _narrow(builder, splat_to(builder, FLOATS, arguments[2]), array.dtype)
         element = builder.extract_element(stored, ir.Constant(_INT, 0))
         builder.store(element, builder.bitcast(pointer, element.type.as_pointer()))
         return context.get_dummy_value()
@@ -130,7 +125,7 @@ def splat(typing: Any, number: Any) -> tuple[Any, Generate]:
     """`number` sixteen times."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        return _splat(builder, arguments[0])
+        return splat_to(builder, FLOATS, arguments[0])
 
     return lanes(types.float32), generate
 
@@ -140,7 +135,7 @@ def splat4(typing: Any, number: Any) -> tuple[Any, Generate]:
     """`number` 64 times."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        return context.make_tuple(builder, lanes4, [_splat(builder, arguments[0])] * 4)
+        return context.make_tuple(builder, lanes4, [splat_to(builder, FLOATS, arguments[0])] * 4)
 
     return lanes4(types.float32), generate
 
@@ -151,7 +146,7 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Generate]:
     is_number = isinstance(a, types.Number)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        factor = _splat(builder, arguments[0]) if is_number else arguments[0]
+        factor = splat_to(builder, FLOATS, arguments[0]) if is_number else arguments[0]
         return _call(builder, "llvm.fmuladd", factor, arguments[1], arguments[2])
 
     return lanes(types.float32 if is_number else lanes, lanes, lanes), generate
@@ -160,41 +155,24 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Generate]:
 @intrinsic
 def multiply_add4(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Generate]:
     """a * b + c, of 64 numbers each. `a` may be one number."""
-    is_number = isinstance(a, types.Number)
 
-    def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        factors, terms, sums = arguments
-        factor = _splat(builder, factors) if is_number else None
-        results = []
-        for i in range(4):
-            term, sum_ = (builder.extract_value(four, i) for four in (terms, sums))
-            results.append(_call(builder, "llvm.fmuladd", factor or builder.extract_value(factors, i), term, sum_))
-        return context.make_tuple(builder, lanes4, results)
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        def one(*parts: Any) -> Any:
+            return _call(builder, "llvm.fmuladd", *parts)
 
-    return lanes4(types.float32 if is_number else lanes4, lanes4, lanes4), generate
+        return each_of_four(context, builder, lanes4, one, *_as_fours(context, builder, signature, arguments))
+
+    return lanes4(types.float32 if isinstance(a, types.Number) else lanes4, lanes4, lanes4), generate
 
 
 @intrinsic
-def multiply4(typing: Any, number: Any, a: Any) -> tuple[Any, Generate]:
-    """A number times each of 64."""
+def multiply4(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
+    """a * b, of 64 numbers each. `a` may be one number."""
 
-    def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        factor = _splat(builder, arguments[0])
-        parts = [builder.fmul(factor, builder.extract_value(arguments[1], i)) for i in range(4)]
-        return context.make_tuple(builder, lanes4, parts)
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return each_of_four(context, builder, lanes4, builder.fmul, *_as_fours(context, builder, signature, arguments))
 
-    return lanes4(types.float32, lanes4), generate
-
-
-@intrinsic
-def multiply4s(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
-    """a * b, of 64 numbers each."""
-
-    def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        pairs = [[builder.extract_value(four, i) for four in arguments] for i in range(4)]
-        return context.make_tuple(builder, lanes4, [builder.fmul(*pair) for pair in pairs])
-
-    return lanes4(lanes4, lanes4), generate
+    return lanes4(types.float32 if isinstance(a, types.Number) else lanes4, lanes4), generate
 
 
 @intrinsic
@@ -228,31 +206,31 @@ def at_most(typing: Any, a: Any, most: Any) -> tuple[Any, Generate]:
 
 
 @intrinsic
-def keep_from(typing: Any, a: Any, least: Any, value: Any) -> tuple[Any, Generate]:
-    """Of 16 values those where `a` is not below a number, which they are where it is NaN; 0 in place of the others."""
+def zero_below(typing: Any, bound: Any, a: Any, value: Any) -> tuple[Any, Generate]:
+    """Of 16 values those where `a` is not below a number, as it never is where it is NaN; 0 in place of the others."""
 
     def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        number, bound, value = arguments
-        below = builder.fcmp_ordered("<", number, _splat(builder, bound))
+        bound, number, value = arguments
+        below = builder.fcmp_ordered("<", number, splat_to(builder, FLOATS, bound))
         return builder.select(below, ir.Constant(FLOATS, [0.0] * LANES), value)
 
-    return lanes(lanes, types.float32, lanes), generate
+    return lanes(types.float32, lanes, lanes), generate
 
 
 @intrinsic
-def larger_size(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
-    """The larger of each two numbers' sizes, and NaN where either is."""
+def larger_magnitude(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
+    """The larger of each two numbers' magnitudes, and NaN where either is."""
 
     def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
-        return _larger_size(builder, *arguments)
+        return _larger_magnitude(builder, *arguments)
 
     return lanes(lanes, lanes), generate
 
 
 @intrinsic
-def largest_size(typing: Any, a: Any) -> tuple[Any, Generate]:
-    """The largest size among the 16 numbers, and NaN if one is."""
-    return types.float32(lanes), _reduction(_larger_size)
+def largest_magnitude(typing: Any, a: Any) -> tuple[Any, Generate]:
+    """The largest magnitude of the 16 numbers, and NaN if one is."""
+    return types.float32(lanes), _reduction(_larger_magnitude)
 
 
 @intrinsic
@@ -261,11 +239,9 @@ def first_lanes(typing: Any, a: Any, count: Any, otherwise: Any) -> tuple[Any, G
 
     def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         number, count, otherwise = arguments
-        least = builder.trunc(count, _INT)
-        first = builder.insert_element(ir.Constant(INTS, ir.Undefined), least, ir.Constant(_INT, 0))
-        everywhere = builder.shuffle_vector(first, ir.Constant(INTS, ir.Undefined), ir.Constant(INTS, [0] * LANES))
         places = ir.Constant(INTS, list(range(LANES)))
-        return builder.select(builder.icmp_signed("<", places, everywhere), number, _splat(builder, otherwise))
+        first = builder.icmp_signed("<", places, splat_to(builder, INTS, builder.trunc(count, _INT)))
+        return builder.select(first, number, splat_to(builder, FLOATS, otherwise))
 
     return lanes(lanes, types.int64, types.float32), generate
 
@@ -297,7 +273,7 @@ def _add_operator(operation: Callable[[Any, Any], Any], instruction: str) -> Non
 
     def generate(_context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         sides = [
-            value if side == lanes else _splat(builder, value)
+            value if side == lanes else splat_to(builder, FLOATS, value)
             for value, side in zip(arguments, signature.args, strict=True)
         ]
         return getattr(builder, instruction)(*sides)
@@ -357,12 +333,28 @@ def _narrow(builder: ir.IRBuilder, value: Any, dtype: Any) -> Any:
     return builder.trunc(builder.lshr(rounded, ir.Constant(INTS, [16] * LANES)), _STORED[dtype])
 
 
-def _splat(builder: ir.IRBuilder, number: Any) -> Any:
-    first = builder.insert_element(ir.Constant(FLOATS, ir.Undefined), number, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(first, ir.Constant(FLOATS, ir.Undefined), ir.Constant(INTS, [0] * LANES))
+def splat_to(builder: ir.IRBuilder, registers: ir.VectorType, number: Any) -> Any:
+    """`number` everywhere in a vector."""
+    unused = ir.Constant(registers, ir.Undefined)
+    first = builder.insert_element(unused, number, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(first, unused, ir.Constant(ir.VectorType(_INT, registers.count), None))
 
 
-def _larger_size(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+def each_of_four(context: Any, builder: ir.IRBuilder, result: Any, operation: Callable[..., Any], *fours: Any) -> Any:
+    """The tuple of type `result` that `operation` makes of the first vectors of some tuples of four, the second, ..."""
+    parts = [operation(*(builder.extract_value(four, i) for four in fours)) for i in range(4)]
+    return context.make_tuple(builder, result, parts)
+
+
+def _as_fours(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> list[Any]:
+    """Four `Lanes` each, a number being that number everywhere."""
+    return [
+        value if kind == lanes4 else context.make_tuple(builder, lanes4, [splat_to(builder, FLOATS, value)] * 4)
+        for value, kind in zip(arguments, signature.args, strict=True)
+    ]
+
+
+def _larger_magnitude(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
     """As whole numbers, for among those the bits of NaN are the largest."""
     left, right = (builder.bitcast(_call(builder, "llvm.fabs", side), INTS) for side in (a, b))
     return builder.bitcast(builder.select(builder.icmp_signed(">", left, right), left, right), FLOATS)

@@ -1,4 +1,4 @@
-"""Attention of the compiled decoder: over keys and values that are kept in floats, or as bytes with a scale each.
+"""Attention of the compiled decoder: over keys and values that are kept in floats, or in int8 with a scale each.
 
 Shapes: S slots of capacity T, L layers, H heads, D head width.
 """
@@ -28,7 +28,6 @@ from tinygpt.compiled.lanes import (
     load4,
     maximum,
     multiply4,
-    multiply4s,
     multiply_add,
     multiply_add4,
     splat,
@@ -38,7 +37,7 @@ from tinygpt.compiled.lanes import (
     store_one,
     total,
 )
-from tinygpt.inference.linear_kernels import ByteRows, round_to_bytes
+from tinygpt.inference.linear_kernels import QuantisedRows, quantise
 
 Floats = NDArray[np.float32]
 
@@ -52,11 +51,11 @@ class Cache(NamedTuple):
     """(S, L, H, T, D)"""
 
 
-class ByteCache(NamedTuple):
-    """Keys and values as bytes: half of what is read of a long sequence in every step."""
+class QuantisedCache(NamedTuple):
+    """Keys and values in int8: half of what is read of a long sequence in every step."""
 
     keys: NDArray[np.uint8]
-    """(S, L, H, T / 64, D / 4, 64, 4): `ZERO_BYTE` too high, as weights are."""
+    """(S, L, H, T / 64, D / 4, 64, 4): `ZERO_POINT` too high, as weights are."""
     key_scale: Floats
     """(S, L, H, T)"""
     values: NDArray[np.int8]
@@ -68,12 +67,12 @@ class ByteCache(NamedTuple):
 @by_types
 def keep(cache: Any, *_: Any) -> Any:
     """Keep the keys and the values of a row, by its slot and its position."""
-    return keep_bytes if cache.instance_class is ByteCache else keep_floats
+    return keep_quantised if cache.instance_class is QuantisedCache else keep_floats
 
 
 @part
 def keep_floats(
-    cache: Cache, projected: Floats, row: int, slot: int, layer: int, position: int, _rounded: ByteRows
+    cache: Cache, projected: Floats, row: int, slot: int, layer: int, position: int, _: QuantisedRows
 ) -> None:
     """An even position clears the value after it: `weighted_mean` reads both, and 0 times what a sequence before this
     one left there may be NaN."""
@@ -90,31 +89,31 @@ def keep_floats(
 
 
 @part
-def keep_bytes(
-    cache: ByteCache, projected: Floats, row: int, slot: int, layer: int, position: int, rounded: ByteRows
+def keep_quantised(
+    cache: QuantisedCache, projected: Floats, row: int, slot: int, layer: int, position: int, quantised: QuantisedRows
 ) -> None:
     """The first of sixteen positions clears the scales of all, for those ahead are multiplied by weights of 0."""
     _, _, heads, _, width = cache.values.shape
     for head in range(heads):
         key, value = (heads + head) * width, (2 * heads + head) * width
-        scale, _ = round_to_bytes(projected, row, key, width, rounded.bytes)
+        scale, _ = quantise(projected, row, key, width, quantised.bytes)
         cache.key_scale[slot, layer, head, position] = scale
         for i in range(0, width, BYTES_A_SUM):
             at = (slot, layer, head, position // WIDE, i // BYTES_A_SUM, position % WIDE, 0)
-            store_unsigned(cache.keys, at, rounded.bytes, (row, key + i))
+            store_unsigned(cache.keys, at, quantised.bytes, (row, key + i))
         if position % LANES == 0:
             store(cache.value_scale, (slot, layer, head, position), splat(np.float32(0.0)))
-        scale, _ = round_to_bytes(projected, row, value, width, rounded.bytes)
+        scale, _ = quantise(projected, row, value, width, quantised.bytes)
         cache.value_scale[slot, layer, head, position] = scale
         for i in range(width):
-            cache.values[slot, layer, head, position, i] = rounded.bytes[row, value + i]
+            cache.values[slot, layer, head, position, i] = quantised.bytes[row, value + i]
 
 
 @by_types
 def attend(cache: Any, *_: Any) -> Any:
     """attended = of every head, the mean of the values up to the row's position, weighted by how well their keys match
     the query: scores[s] = query . keys[s], 64 at a time, then softmax."""
-    return attend_bytes if cache.instance_class is ByteCache else attend_floats
+    return attend_quantised if cache.instance_class is QuantisedCache else attend_floats
 
 
 @part
@@ -127,7 +126,7 @@ def attend_floats(
     position: int,
     scores: Floats,
     attended: Floats,
-    _rounded: ByteRows,
+    _: QuantisedRows,
 ) -> None:
     _, _, heads, _, width = cache.values.shape
     for head in range(heads):
@@ -142,8 +141,8 @@ def attend_floats(
 
 
 @part
-def attend_bytes(
-    cache: ByteCache,
+def attend_quantised(
+    cache: QuantisedCache,
     projected: Floats,
     row: int,
     slot: int,
@@ -151,18 +150,18 @@ def attend_bytes(
     position: int,
     scores: Floats,
     attended: Floats,
-    rounded: ByteRows,
+    quantised: QuantisedRows,
 ) -> None:
     _, _, heads, _, width = cache.values.shape
     for head in range(heads):
-        scale, start = round_to_bytes(projected, row, head * width, width, rounded.bytes)
+        scale, correction = quantise(projected, row, head * width, width, quantised.bytes)
         for block in range(position // WIDE + 1):
-            sums = splat_sums4(start)
+            sums = splat_sums4(correction)
             for i in range(0, width, BYTES_A_SUM):
                 keys = load_bytes4(cache.keys, (slot, layer, head, block, i // BYTES_A_SUM, 0, 0))
-                sums = add_products4(keys, splat_bytes(rounded.bytes, (row, head * width + i)), sums)
+                sums = add_products4(keys, splat_bytes(quantised.bytes, (row, head * width + i)), sums)
             scales = multiply4(scale, load4(cache.key_scale, (slot, layer, head, block * WIDE)))
-            store4(scores, (block * WIDE,), multiply4s(as_floats4(sums), scales))
+            store4(scores, (block * WIDE,), multiply4(as_floats4(sums), scales))
         total_weight = exponentiate(scores, position + 1)
         for s in range(0, position + 1, LANES):
             store(scores, (s,), load(scores, (s,)) * load(cache.value_scale, (slot, layer, head, s)))

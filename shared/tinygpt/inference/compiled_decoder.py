@@ -16,11 +16,11 @@ from tinygpt.compiled.jit import kernel
 from tinygpt.compiled.lanes import WIDE
 from tinygpt.contracts.models import WeightFormat
 from tinygpt.data.tokenizer import EOS, Tokenizer
-from tinygpt.inference.attention_kernels import ByteCache, Cache
+from tinygpt.inference.attention_kernels import Cache, QuantisedCache
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.decoder import Ended, Top, Written
 from tinygpt.inference.kernels import Rows, Sequences, compute_logits, forward
-from tinygpt.inference.linear_kernels import ByteRows
+from tinygpt.inference.linear_kernels import QuantisedRows
 from tinygpt.inference.packed_weights import Weights, pack
 from tinygpt.inference.sampling import SAMPLING, SamplingParameters, generated_tokens, next_token, top_logprobs
 from tinygpt.model.transformer import TinyGPT
@@ -281,10 +281,10 @@ def _empty_sequences(weights: Weights, slots: int, context_length: int, format: 
     )
 
 
-def _empty_cache(heads: tuple[int, int, int], blocks: int, width: int, format: WeightFormat) -> Cache | ByteCache:
+def _empty_cache(heads: tuple[int, int, int], blocks: int, width: int, format: WeightFormat) -> Cache | QuantisedCache:
     positions = blocks * WIDE
     if format == "int8":
-        return ByteCache(
+        return QuantisedCache(
             keys=np.zeros((*heads, blocks, width // BYTES_A_SUM, WIDE, BYTES_A_SUM), np.uint8),
             key_scale=np.zeros((*heads, positions), np.float32),
             values=np.zeros((*heads, positions, width), np.int8),
@@ -315,9 +315,9 @@ def _empty_rows(weights: Weights, slots: int, context_length: int) -> Rows:
         added=room(width),
         logits=room(weights.head.bias.shape[1]),
         scores=np.zeros(-(-context_length // WIDE) * WIDE, np.float32),
-        rounded=ByteRows(
+        quantised=QuantisedRows(
             bytes=np.zeros((count, max(width, attended, projected, hidden)), np.int8),
             scale=np.zeros(count, np.float32),
-            start=np.zeros(count, np.int32),
+            correction=np.zeros(count, np.int32),
         ),
     )

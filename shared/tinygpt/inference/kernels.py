@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tinygpt.compiled.functions import erf
 from tinygpt.compiled.jit import inlined, kernel_of_parts, part
 from tinygpt.compiled.lanes import LANES, load, multiply_add, splat, store, total
-from tinygpt.inference.attention_kernels import ByteCache, Cache, attend, keep
-from tinygpt.inference.linear_kernels import ByteRows, linear
+from tinygpt.inference.attention_kernels import Cache, QuantisedCache, attend, keep
+from tinygpt.inference.linear_kernels import QuantisedRows, linear
 from tinygpt.inference.packed_weights import Norm, Weights
 from tinygpt.model.kernels import find_ngram
 from tinygpt.model.ngram_hashes import HASH_MULTIPLIER
@@ -32,7 +32,7 @@ class Sequences(NamedTuple):
 
     ids: Integers
     """(S, T)"""
-    cache: Cache | ByteCache
+    cache: Cache | QuantisedCache
     recent_projected: Floats
     """(S, L, taps, 3 H D): inputs of the convolution before attention, position p at p modulo taps."""
     recent_normed: Floats
@@ -62,8 +62,8 @@ class Rows(NamedTuple):
     """(R, V)"""
     scores: Floats
     """(T,): of one query."""
-    rounded: ByteRows
-    """For weights, keys and values of bytes."""
+    quantised: QuantisedRows
+    """For layers, keys and values in int8."""
 
 
 @kernel_of_parts
@@ -81,7 +81,7 @@ def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> N
 def compute_logits(weights: Weights, rows: Rows, count: int) -> None:
     """From the stream to logits over each row's next token, in `rows.logits`."""
     layer_norm(rows.x, count, weights.final_norm, 0, weights.width, rows.normed)
-    linear(weights.head, 0, rows.normed, count, rows.logits, rows.rounded)
+    linear(weights.head, 0, rows.normed, count, rows.logits, rows.quantised)
 
 
 @inlined
@@ -120,7 +120,7 @@ def add_row(table: Any, index: Any, x: Floats, row: int) -> None:
 def attention(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: int) -> None:
     """Normalise, project to queries, keys and values, attend, project back, add to the stream."""
     layer_norm(rows.x, count, weights.attention_norm, layer, weights.width, rows.normed)
-    linear(weights.query_key_value, layer, rows.normed, count, rows.projected, rows.rounded)
+    linear(weights.query_key_value, layer, rows.normed, count, rows.projected, rows.quantised)
     convolve(rows.projected, rows, count, weights.projected_convolution, layer, sequences.recent_projected)
     heads = weights.head_gain.shape[1] // 2
     for row in range(count):
@@ -137,11 +137,11 @@ def attention(weights: Weights, sequences: Sequences, rows: Rows, count: int, la
                 weights.rotary_sine,
                 position,
             )
-        keep(sequences.cache, rows.projected, row, slot, layer, position, rows.rounded)
+        keep(sequences.cache, rows.projected, row, slot, layer, position, rows.quantised)
     for row in range(count):
         slot, position = rows.slot[row], rows.position[row]
-        attend(sequences.cache, rows.projected, row, slot, layer, position, rows.scores, rows.attended, rows.rounded)
-    linear(weights.attention_output, layer, rows.attended, count, rows.added, rows.rounded)
+        attend(sequences.cache, rows.projected, row, slot, layer, position, rows.scores, rows.attended, rows.quantised)
+    linear(weights.attention_output, layer, rows.attended, count, rows.added, rows.quantised)
     add(rows.x, rows.added, count)
 
 
@@ -150,9 +150,9 @@ def mlp(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: i
     """Normalise, widen, GELU, narrow, add to the stream. `layer` counts those that have an MLP."""
     layer_norm(rows.x, count, weights.mlp_norm, layer, weights.width, rows.normed)
     convolve(rows.normed, rows, count, weights.normed_convolution, layer, sequences.recent_normed)
-    linear(weights.expand, layer, rows.normed, count, rows.hidden, rows.rounded)
+    linear(weights.expand, layer, rows.normed, count, rows.hidden, rows.quantised)
     gelu(rows.hidden, count)
-    linear(weights.contract, layer, rows.hidden, count, rows.added, rows.rounded)
+    linear(weights.contract, layer, rows.hidden, count, rows.added, rows.quantised)
     add(rows.x, rows.added, count)
 
 

@@ -1,4 +1,4 @@
-"""Linear layers of the compiled decoder: products of rows with weights in floats, or of both rounded to bytes.
+"""Linear layers of the compiled decoder: products of rows with weights in floats, or of both quantised to int8.
 
 64 outputs are made at a time, and of four rows so that each weight is loaded once for the four: their sums, 16 vectors,
 stay in registers. Shapes: R rows; how weights lie stands in `packed_weights.py`.
@@ -15,18 +15,18 @@ from tinygpt.compiled.byte_products import (
     add_sums4,
     as_floats4,
     load_bytes4,
-    round_lanes,
     splat_bytes,
     splat_sums4,
     store_bytes,
+    to_integers,
     total_of_sums,
 )
 from tinygpt.compiled.jit import by_types, part
 from tinygpt.compiled.lanes import (
     LANES,
     WIDE,
-    larger_size,
-    largest_size,
+    larger_magnitude,
+    largest_magnitude,
     load,
     load4,
     multiply4,
@@ -34,31 +34,31 @@ from tinygpt.compiled.lanes import (
     splat,
     store4,
 )
-from tinygpt.inference.packed_weights import ZERO_BYTE, ByteLinear, Linear
+from tinygpt.inference.packed_weights import ZERO_POINT, Linear, QuantisedLinear
 
 Floats = NDArray[np.float32]
 
 
-class ByteRows(NamedTuple):
-    """Room for rows that are rounded to bytes."""
+class QuantisedRows(NamedTuple):
+    """Room for rows that are quantised, each by its own scale."""
 
     bytes: NDArray[np.int8]
-    """(R, the widest of what is rounded)"""
+    """(R, the widest of what is quantised)"""
     scale: Floats
     """(R,): what a row's bytes are multiplied by."""
-    start: NDArray[np.int32]
-    """(R,): what a row's sums of products start from. The other side's bytes are stored `ZERO_BYTE` too high, and this
+    correction: NDArray[np.int32]
+    """(R,): what a row's sums of products start from. The other side's bytes are stored `ZERO_POINT` too high, and this
     takes it off again."""
 
 
 @by_types
 def linear(weights: Any, *_: Any) -> Any:
     """y = x @ weight.T + bias of `count` rows, as the weights are stored."""
-    return byte_linear if weights.instance_class is ByteLinear else float_linear
+    return quantised_linear if weights.instance_class is QuantisedLinear else float_linear
 
 
 @part
-def float_linear(weights: Linear, layer: int, x: Floats, count: int, y: Floats, _: ByteRows) -> None:
+def float_linear(weights: Linear, layer: int, x: Floats, count: int, y: Floats, _: QuantisedRows) -> None:
     weight = weights.weight
     for group in range(weight.shape[1]):
         bias = load4(weights.bias, (layer, group * WIDE))
@@ -96,68 +96,70 @@ def four_products(x: Floats, row: int, weight: Any, layer: int, group: int, star
 
 
 @part
-def byte_linear(weights: ByteLinear, layer: int, x: Floats, count: int, y: Floats, rounded: ByteRows) -> None:
+def quantised_linear(
+    weights: QuantisedLinear, layer: int, x: Floats, count: int, y: Floats, quantised: QuantisedRows
+) -> None:
     """The sums of bytes' products are exact, and so the same in whatever order."""
     for row in range(count):
-        rounded.scale[row], rounded.start[row] = round_to_bytes(x, row, 0, x.shape[1], rounded.bytes)
+        quantised.scale[row], quantised.correction[row] = quantise(x, row, 0, x.shape[1], quantised.bytes)
     weight = weights.weight
     for group in range(weight.shape[1]):
         scale = load4(weights.scale, (layer, group * WIDE))
         bias = load4(weights.bias, (layer, group * WIDE))
         row = 0
         while row + 4 <= count:
-            sums0, sums1, sums2, sums3 = four_byte_products(rounded, row, weight, layer, group)
-            store4(y, (row, group * WIDE), scaled(sums0, rounded.scale[row], scale, bias))
-            store4(y, (row + 1, group * WIDE), scaled(sums1, rounded.scale[row + 1], scale, bias))
-            store4(y, (row + 2, group * WIDE), scaled(sums2, rounded.scale[row + 2], scale, bias))
-            store4(y, (row + 3, group * WIDE), scaled(sums3, rounded.scale[row + 3], scale, bias))
+            sums0, sums1, sums2, sums3 = four_quantised_products(quantised, row, weight, layer, group)
+            store4(y, (row, group * WIDE), scaled(sums0, quantised.scale[row], scale, bias))
+            store4(y, (row + 1, group * WIDE), scaled(sums1, quantised.scale[row + 1], scale, bias))
+            store4(y, (row + 2, group * WIDE), scaled(sums2, quantised.scale[row + 2], scale, bias))
+            store4(y, (row + 3, group * WIDE), scaled(sums3, quantised.scale[row + 3], scale, bias))
             row += 4
         while row < count:
-            sums = byte_product(rounded, row, weight, layer, group)
-            store4(y, (row, group * WIDE), scaled(sums, rounded.scale[row], scale, bias))
+            sums = quantised_product(quantised, row, weight, layer, group)
+            store4(y, (row, group * WIDE), scaled(sums, quantised.scale[row], scale, bias))
             row += 1
 
 
 @part
-def round_to_bytes(x: Floats, row: int, first: int, width: int, bytes: Any) -> Any:
-    """bytes = x / scale, rounded, of `width` numbers from x[row, first] on; the largest becomes 127 or -127.
+def quantise(x: Floats, row: int, first: int, width: int, bytes: Any) -> Any:
+    """bytes = x / scale, quantised, of `width` numbers from x[row, first] on; the largest becomes 127 or -127.
 
-    Returns the scale, NaN where a number is, and what sums of products with bytes that are stored too high start from.
+    Returns the scale, NaN where a number is, and the `correction` of sums of their products.
     """
-    sizes = splat(np.float32(0.0))
+    magnitudes = splat(np.float32(0.0))
     for i in range(first, first + width, LANES):
-        sizes = larger_size(sizes, load(x, (row, i)))
-    most = largest_size(sizes)
+        magnitudes = larger_magnitude(magnitudes, load(x, (row, i)))
+    most = largest_magnitude(magnitudes)
     inverse = np.float32(127.0) / most if most > np.float32(0.0) else np.float32(0.0)
-    sums = round_lanes(splat(np.float32(0.0)))
+    sums = to_integers(splat(np.float32(0.0)))
     for i in range(first, first + width, LANES):
-        rounded = round_lanes(load(x, (row, i)) * inverse)
-        sums = add_sums(sums, rounded)
-        store_bytes(bytes, (row, i), rounded)
-    return most / np.float32(127.0), np.int32(-ZERO_BYTE * total_of_sums(sums))
+        integers = to_integers(load(x, (row, i)) * inverse)
+        sums = add_sums(sums, integers)
+        store_bytes(bytes, (row, i), integers)
+    return most / np.float32(127.0), np.int32(-ZERO_POINT * total_of_sums(sums))
 
 
 @part
-def byte_product(rounded: ByteRows, row: int, weight: Any, layer: int, group: int) -> Any:
+def quantised_product(quantised: QuantisedRows, row: int, weight: Any, layer: int, group: int) -> Any:
     """Eight inputs at a time, in two sums: each addition would have to wait for the one before."""
-    sums0, sums1 = splat_sums4(rounded.start[row]), splat_sums4(np.int32(0))
+    sums0, sums1 = splat_sums4(quantised.correction[row]), splat_sums4(np.int32(0))
     for i in range(0, weight.shape[2], 2):
-        x0, x1 = splat_bytes(rounded.bytes, (row, 4 * i)), splat_bytes(rounded.bytes, (row, 4 * i + 4))
+        x0, x1 = splat_bytes(quantised.bytes, (row, 4 * i)), splat_bytes(quantised.bytes, (row, 4 * i + 4))
         sums0 = add_products4(load_bytes4(weight, (layer, group, i, 0, 0)), x0, sums0)
         sums1 = add_products4(load_bytes4(weight, (layer, group, i + 1, 0, 0)), x1, sums1)
     return add_sums4(sums0, sums1)
 
 
 @part
-def four_byte_products(rounded: ByteRows, row: int, weight: Any, layer: int, group: int) -> Any:
-    sums0, sums1 = splat_sums4(rounded.start[row]), splat_sums4(rounded.start[row + 1])
-    sums2, sums3 = splat_sums4(rounded.start[row + 2]), splat_sums4(rounded.start[row + 3])
+def four_quantised_products(quantised: QuantisedRows, row: int, weight: Any, layer: int, group: int) -> Any:
+    sums0, sums1 = splat_sums4(quantised.correction[row]), splat_sums4(quantised.correction[row + 1])
+    sums2, sums3 = splat_sums4(quantised.correction[row + 2]), splat_sums4(quantised.correction[row + 3])
     for i in range(weight.shape[2]):
         loaded = load_bytes4(weight, (layer, group, i, 0, 0))
-        sums0 = add_products4(loaded, splat_bytes(rounded.bytes, (row, 4 * i)), sums0)
-        sums1 = add_products4(loaded, splat_bytes(rounded.bytes, (row + 1, 4 * i)), sums1)
-        sums2 = add_products4(loaded, splat_bytes(rounded.bytes, (row + 2, 4 * i)), sums2)
-        sums3 = add_products4(loaded, splat_bytes(rounded.bytes, (row + 3, 4 * i)), sums3)
+        sums0 = add_products4(loaded, splat_bytes(quantised.bytes, (row, 4 * i)), sums0)
+        sums1 = add_products4(loaded, splat_bytes(quantised.bytes, (row + 1, 4 * i)), sums1)
+        sums2 = add_products4(loaded, splat_bytes(quantised.bytes, (row + 2, 4 * i)), sums2)
+        sums3 = add_products4(loaded, splat_bytes(quantised.bytes, (row + 3, 4 * i)), sums3)
     return sums0, sums1, sums2, sums3
 
 

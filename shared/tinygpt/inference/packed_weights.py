@@ -19,7 +19,7 @@ from tinygpt.model.ngram_hashes import hash_table
 from tinygpt.model.transformer import Block, TinyGPT
 
 Floats = NDArray[np.float32]
-ZERO_BYTE = 128
+ZERO_POINT = 128
 """What stands for 0 where bytes are stored without a sign."""
 
 
@@ -32,13 +32,13 @@ class Linear(NamedTuple):
     """(L, outputs)"""
 
 
-class ByteLinear(NamedTuple):
-    """The same in int8 (as in "LLM.int8()": Dettmers et al., 2022, without its outliers): the kernels round what these
-    layers are given to bytes as well, each row by its own scale."""
+class QuantisedLinear(NamedTuple):
+    """The same in int8 (as in "LLM.int8()": Dettmers et al., 2022, without its outliers): the kernels quantise what
+    these layers are given as well, each row by its own scale."""
 
     weight: NDArray[np.uint8]
     """(L, outputs / 64, inputs / 4, 64, 4): four inputs side by side, whose products are summed at once. Bytes with a
-    sign, stored `ZERO_BYTE` too high: so processors want one side of a product."""
+    sign, stored `ZERO_POINT` too high: so processors want one side of a product."""
     bias: Floats
     """(L, outputs)"""
     scale: Floats
@@ -76,21 +76,21 @@ class Weights(NamedTuple):
     rotary_sine: Floats
     """(context, D / 2)"""
     attention_norm: Norm
-    query_key_value: Linear | ByteLinear
+    query_key_value: Linear | QuantisedLinear
     """3 H D outputs: queries head by head, then keys, then values."""
     projected_convolution: Floats
     """(L, taps, 3 H D)"""
     head_gain: Floats
     """(L, 2 H, D): what queries, then keys are multiplied by: the scores' scale, then 1."""
-    attention_output: Linear | ByteLinear
+    attention_output: Linear | QuantisedLinear
     mlp_norm: Norm
     """Of the last layers that have an MLP, as all that follows."""
     normed_convolution: Floats
     """(MLPs, taps, C)"""
-    expand: Linear | ByteLinear
-    contract: Linear | ByteLinear
+    expand: Linear | QuantisedLinear
+    contract: Linear | QuantisedLinear
     final_norm: Norm
-    head: Linear | ByteLinear
+    head: Linear | QuantisedLinear
 
 
 @torch.inference_mode()
@@ -151,23 +151,23 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
     )
 
 
-def _linear(layers: Sequence[tuple[Tensor, Tensor | None]], format: WeightFormat) -> Linear | ByteLinear:
+def _linear(layers: Sequence[tuple[Tensor, Tensor | None]], format: WeightFormat) -> Linear | QuantisedLinear:
     """Pack layers, each a weight (outputs, inputs) and a bias (outputs), and bring the weights to their format."""
     weight = _pad(torch.stack([weight.float() for weight, _ in layers]), WIDE, 1)
     biases = [_array(_pad(bias, WIDE, 0)) if bias is not None else np.zeros(weight.size(1), np.float32)
               for _, bias in layers]  # fmt: skip
     if format == "int8":
-        return _byte_linear(_pad(weight, 2 * BYTES_A_SUM, 2), np.stack(biases))
+        return _quantised_linear(_pad(weight, 2 * BYTES_A_SUM, 2), np.stack(biases))
     stored = weight.bfloat16().view(torch.uint16) if format == "bfloat16" else weight
     return Linear(_contiguous(_split(stored, 1, WIDE).transpose(2, 3)), np.stack(biases))
 
 
-def _byte_linear(weight: Tensor, bias: Floats) -> ByteLinear:
+def _quantised_linear(weight: Tensor, bias: Floats) -> QuantisedLinear:
     """Of a weight (L, outputs, inputs)."""
     scale = weight.abs().amax(dim=2).clamp(min=1e-12) / 127
-    rounded = (weight / scale.unsqueeze(2)).round() + ZERO_BYTE
+    rounded = (weight / scale.unsqueeze(2)).round() + ZERO_POINT
     by_four = _split(_split(rounded.to(torch.uint8), 2, BYTES_A_SUM), 1, WIDE)  # (L, outputs / 64, 64, inputs / 4, 4)
-    return ByteLinear(_contiguous(by_four.transpose(2, 3)), bias, _array(scale))
+    return QuantisedLinear(_contiguous(by_four.transpose(2, 3)), bias, _array(scale))
 
 
 def _norm(norms: Sequence[nn.LayerNorm]) -> Norm:
