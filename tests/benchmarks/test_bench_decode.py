@@ -2,23 +2,16 @@
 
 import importlib.util
 import os
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import torch
 
 from benchmarks.bench_decode import main
-from benchmarks.bench_soak import Soaked, soak
-from benchmarks.decode_report import Results, Share, goals, markdown, plot
 from benchmarks.decoding_ceiling import read_gigabytes_a_second
-from benchmarks.decoding_cells import REFERENCE, Agreement, Decoded, Model, compare_texts, measure_cell
+from benchmarks.decoding_cells import REFERENCE, Agreement, Model, compare_texts, measure_cell
 from benchmarks.decoding_exports import StepWithCache, export_hugging_face, gpt2_tensors, nanogpt_model
 from benchmarks.decoding_models import (
     GREEDY,
@@ -31,8 +24,7 @@ from benchmarks.decoding_models import (
     prompts,
 )
 from benchmarks.decoding_sides import CHECKPOINT, HUGGING_FACE, Ours, Transformers
-from benchmarks.http_load import drive, post
-from benchmarks.serving_cells import CLIENTS, Served, StartUp, serve, start_up
+from benchmarks.serving_cells import CLIENTS, serve, start_up
 from benchmarks.side_process import SideFailed, Speed
 from tinygpt.data.tokenizer import EOS, CharacterTokenizer
 from tinygpt.inference.decoder import Backend
@@ -203,116 +195,6 @@ def test_a_larger_buffer_is_read_no_faster_than_memory_allows() -> None:
     assert 0.1 < read_gigabytes_a_second(1 << 20, core=0) < 10_000
 
 
-# -- the load generator, against a server of a few lines
-
-
-_Part = bytes | Callable[[], bytes]
-
-
-def _receives(connection: socket.socket) -> bool:
-    try:
-        return bool(connection.recv(65536))
-    except ConnectionError:
-        return False
-
-
-@contextmanager
-def _answering(answer: Callable[[int], list[_Part]]) -> Iterator[int]:
-    """A server whose n-th answer is what `answer(n)` lists, sent piece by piece. A piece that is empty, or says so,
-    closes the connection. Yields the port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    count = iter(range(1_000_000))
-
-    def serve_one(connection: socket.socket) -> None:
-        with connection:
-            while _receives(connection):
-                for part in answer(next(count)):
-                    content = part if isinstance(part, bytes) else part()
-                    connection.sendall(content)
-                    if not content or b"Connection: close" in content:
-                        return
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve_one, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-
-
-_PLAIN = b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}'
-_BROKEN = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{"
-_REFUSED = b"HTTP/1.1 429 no\r\nContent-Length: 0\r\n\r\n"
-_STREAM_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def _chunk(content: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(content), content)
-
-
-def test_every_request_is_answered_and_counted() -> None:
-    with _answering(lambda _: [_PLAIN]) as port:
-        load = drive(port, [post("/", {"x": 1})], clients=4, count=50)
-
-    assert len(load.exchanges) == 50
-    assert not load.lost
-    assert {exchange.body for exchange in load.exchanges} == {b'{"a":1}'}
-    assert all(load.started <= one.sent < one.done for one in load.exchanges)
-
-
-def test_an_answer_that_breaks_off_or_refuses_is_lost_and_the_client_goes_on() -> None:
-    answers = [_PLAIN, _BROKEN, _REFUSED, _PLAIN, _PLAIN]
-    with _answering(lambda n: [answers[n % 5]]) as port:
-        load = drive(port, [post("/", {})], clients=1, count=10)
-
-    assert [one.status for one in load.exchanges] == [200, 0, 429, 200, 200] * 2
-    assert len(load.lost) == 4
-
-
-def test_an_idle_connection_that_the_server_closed_costs_no_request() -> None:
-    with _answering(lambda _: [_PLAIN, b""]) as port:
-        load = drive(port, [post("/", {})], clients=2, count=20)
-
-    assert [one.status for one in load.exchanges] == [200] * 20
-
-
-def test_events_of_a_stream_have_the_time_at_which_they_came() -> None:
-    events = [_chunk(b'data: {"text": "%d"}\n\n' % i) for i in range(2)]
-    arrived = threading.Event()
-
-    def second_when_the_first_was_read() -> bytes:
-        arrived.wait(10)
-        return events[1] + b"0\r\n\r\n"
-
-    with _answering(lambda _: [_STREAM_HEAD + events[0], second_when_the_first_was_read]) as port:
-        timer = threading.Timer(0.2, arrived.set)
-        timer.start()
-        (exchange,) = drive(port, [post("/", {})], clients=1, count=1).exchanges
-
-    (first, zero), (second, one) = exchange.events()
-    assert (zero, one) == ({"text": "0"}, {"text": "1"})
-    assert exchange.body == b'data: {"text": "0"}\n\ndata: {"text": "1"}\n\n'
-    assert second - first > 0.1
-    assert exchange.sent < first < second == exchange.done
-
-
-def test_a_client_that_goes_away_has_lost_nothing() -> None:
-    stays, leaves = post("/", {"stays": True}), post("/", {"stays": False})
-    with _answering(lambda _: [_STREAM_HEAD + _chunk(b"data: {}\n\n"), lambda: b"0\r\n\r\n"]) as port:
-        load = drive(port, [stays, leaves], clients=2, count=10, give_up={leaves})
-
-    assert not load.lost
-    assert sum(one.given_up for one in load.exchanges) + sum(one.whole for one in load.exchanges) == 10
-
-
 # -- the model server under load
 
 
@@ -334,102 +216,7 @@ def test_our_server_is_measured_over_http_and_its_start_up(folder: Path) -> None
     assert all(0 < one.seconds < 60 for one in started)
 
 
-def test_a_soak_counts_every_request_through_reloads_and_clients_that_go_away(tmp_path: Path) -> None:
-    cores = set(sorted(os.sched_getaffinity(0))[:2])
-
-    soaked = soak(tmp_path, seconds=6, clients=48, promote_every=2, cores=cores, steps=2)
-
-    assert soaked.lost == 0
-    assert soaked.counted_by_the_server == soaked.sent
-    assert soaked.running_at_the_end == 0
-    assert soaked.given_up > 0
-    assert set(soaked.answers_by_model) == {"model-0", "model-1"}
-
-
-def test_a_soak_that_is_not_as_it_should_be_says_so(tmp_path: Path) -> None:
-    good = Soaked(
-        seconds=10,
-        clients=64,
-        sent=100,
-        answered=90,
-        given_up=10,
-        lost=0,
-        tokens_a_second=1,
-        answers_by_model={"model-0": 50, "model-1": 40},
-        promotions=1,
-        resident_mib=[100.0, 101.0, 102.0, 101.0, 102.0],
-        running_at_the_end=0,
-        counted_by_the_server=100,
-    )
-    bad = replace(
-        good, lost=1, resident_mib=[50.0, 100.0, 120.0], running_at_the_end=1, answers_by_model={"model-0": 90}
-    )
-
-    assert good.problems() == []
-    assert len(bad.problems()) == 4
-    assert len(replace(good, counted_by_the_server=99).problems()) == 1
-
-
-# -- what it all comes to
-
-
-def _decoded(side: str, speeds: list[float], streams: int = 1) -> list[Decoded]:
-    return [Decoded("tiny", streams, side, i, Speed(int(speed), 1.0, 1.0)) for i, speed in enumerate(speeds)]
-
-
-def _served(side: str, clients: int, speed: float, first: float | None = None) -> Served:
-    setting = "Q8_0, 8 slots, 2 cores" if side == "llama.cpp" else ""
-    return Served("tiny", side, setting, clients, 0, speed, 0.01, 0.02, first, 100, 0, 0.5, 1.9, 0.1, 200.0)
-
-
-def _results() -> Results:
-    return Results(
-        agreements=[Agreement("tiny", "ours, PyTorch", 4, 4, 0, None), Agreement("tiny", "llama.cpp", 4, 3, 0, 17)],
-        decoded=[
-            *_decoded("ours, float32", [3000, 2000, 4000]),
-            *_decoded("ours, int8", [5000, 6000, 7000]),
-            *_decoded("CTranslate2, float32", [1500, 1000, 2000]),
-            *_decoded("CTranslate2, int8", [2500, 2000, 3500]),
-            *_decoded("nanoGPT", [100]),
-            *_decoded("ours, int8", [9000], streams=32),
-            *_decoded("CTranslate2, int8", [6000], streams=32),
-        ],
-        served=[
-            *(_served("ours", clients, 1000 + clients) for clients in CLIENTS),
-            _served("ours", 32, 900, first=0.06),
-            *(_served("llama.cpp", clients, 250) for clients in CLIENTS),
-        ],
-        shares=[Share("tiny", 1, "ours, int8", 6.0, 10.0, "GB/s")],
-        start_ups=[StartUp("tiny", "cached", 0, 2.5), StartUp("tiny", "compiled anew", 0, 9.0)],
-    )
-
-
-def test_a_ratio_is_that_of_the_best_of_ours_to_the_best_of_a_peer_in_the_same_repetition() -> None:
-    one_stream = next(goal for goal in goals(_results()) if goal.what.startswith("1 streams"))
-
-    assert one_stream.what == "1 streams, tiny: ours, int8 over CTranslate2, int8"
-    assert (one_stream.figure.low, one_stream.figure.median, one_stream.figure.high) == (2.0, 2.0, 3.0)
-    assert one_stream.met
-
-
-def test_every_goal_that_is_not_met_is_said_to_be() -> None:
-    found = {goal.what: goal.met for goal in goals(_results())}
-
-    assert [what for what, met in found.items() if not met] == [
-        "32 streams, tiny: ours, int8 over CTranslate2, int8",
-        "first token p99, tiny, 32 clients",
-        "checkpoint to first token, tiny, kernels cached",
-    ]
-    assert found["HTTP, tiny, 128 clients, over llama.cpp"]
-
-
-def test_tokens_a_second_that_fall_with_more_clients_miss_the_goal() -> None:
-    falls = [_served("ours", clients, speed) for clients, speed in zip(CLIENTS, (100, 200, 150, 210), strict=True)]
-
-    growth = next(goal for goal in goals(Results(served=falls)) if "as clients grow" in goal.what)
-
-    assert growth.figure.median == 0.75
-    assert not growth.met
+# -- texts, and sides that fail
 
 
 def test_only_what_rounds_may_turn_away_from_near_ties() -> None:
@@ -481,18 +268,6 @@ def test_a_side_that_fails_is_left_out_and_named(folder: Path) -> None:
 
     assert measured == []
     assert said == ["left out: odd"]
-
-
-def test_the_report_has_every_figure_and_a_plot(tmp_path: Path) -> None:
-    text = markdown(_results())
-    plot(_results(), tmp_path / "decode.svg")
-
-    assert "| ours, int8 | 6,000 (5,000 to 7,000) | 1.00 |" in text
-    assert "| nanoGPT | 100 | 60.00 (50.00 to 70.00) |" in text
-    assert "| tiny | llama.cpp | 3 of 4 | 0 | 17 tokens |" in text
-    assert "| tiny | 32 | llama.cpp (Q8_0, 8 slots, 2 cores) | 250 |" in text
-    assert "| tiny | 1 | ours, int8 | 6.0 GB/s | 10.0 GB/s | 60% |" in text
-    assert ElementTree.parse(tmp_path / "decode.svg").getroot().tag.endswith("svg")
 
 
 @pytest.mark.parametrize(
