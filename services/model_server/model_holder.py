@@ -269,6 +269,7 @@ class ModelHolder:
             return
         while unused:
             unused.pop().generator.close()
+        gc.unfreeze()
         _spare_from_collection()
 
     def _note_problem(self, problem: str) -> None:
@@ -281,6 +282,5 @@ class ModelHolder:
 def _spare_from_collection() -> None:
     """Let the garbage collector pass over all that is of use now. PyTorch and a model are hundreds of thousands of
     objects: to go through them takes a tenth of a second, in which no thread answers anybody."""
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
