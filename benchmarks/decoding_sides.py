@@ -13,14 +13,14 @@ from benchmarks.decoding_models import Sampling
 from tinygpt.contracts.models import WeightFormat
 from tinygpt.inference.decoder import Backend, Decoder, make_decoder
 from tinygpt.inference.sampling import SamplingParameters
+from tinygpt.inference.scheduler import Scheduler
+from tinygpt.inference.sequence import DecodeRequest
 from tinygpt.model.checkpoint import load_checkpoint
 
 CHECKPOINT, HUGGING_FACE, CTRANSLATE2, ONNX = "best.pt", "hugging_face", "ctranslate2", "model.onnx"
 """The names in a model's folder."""
 GGUF = {"llama.cpp, fp32": "model.gguf", "llama.cpp, Q8_0": "model-q8_0.gguf"}
 """Likewise, of each side that is llama.cpp."""
-_STEPS_AT_ONCE = 8
-"""What the scheduler asks of a decoder in one call."""
 
 Prompts = Sequence[Sequence[int]]
 
@@ -33,10 +33,11 @@ class Side(Protocol):
 
 
 class Ours:
-    """This project's decoder, called as its scheduler calls it."""
+    """This project's decoder, under its scheduler."""
 
     def __init__(self, folder: Path, cores: int, streams: int, backend: Backend, weights: WeightFormat) -> None:
         checkpoint = load_checkpoint(folder / CHECKPOINT)
+        self._tokenizer = checkpoint.tokenizer
         self.decoder: Decoder = make_decoder(
             checkpoint.model,
             checkpoint.tokenizer,
@@ -50,17 +51,14 @@ class Ours:
         parameters = SamplingParameters(
             temperature=sampling.temperature, top_p=sampling.top_p, repetition_penalty=sampling.repetition_penalty
         )
-        for slot, prompt in enumerate(prompts):
-            self.decoder.prefill({slot: prompt})
-            self.decoder.begin(slot, parameters, max_new_tokens=new_tokens)
+        scheduler = Scheduler(self.decoder, self._tokenizer)
+        for i, prompt in enumerate(prompts):
+            scheduler.submit(i, DecodeRequest(prompt, parameters, new_tokens))
         written: list[list[int]] = [[] for _ in prompts]
-        writing = len(prompts)
-        while writing:
-            for one in self.decoder.step(_STEPS_AT_ONCE):
-                written[one.slot] += one.ids
-                writing -= one.ended is not None
-        for slot in range(len(prompts)):
-            self.decoder.free(slot)
+        while scheduler.busy:
+            for event in scheduler.turn():
+                if event.decoded is not None:
+                    written[event.id] = list(event.decoded.tokens.ids)
         return written
 
 

@@ -30,7 +30,7 @@ from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import Batch, batch_count, collate, drop_ngrams, endless_batches, ngram_dropout
 from tinygpt.training.config import PRESETS, TrainConfig
 from tinygpt.training.frequent_ngrams import frequent_ngrams, model_with
-from tinygpt.training.loss import training_loss, validation_loss
+from tinygpt.training.loss import loss_divisor, training_loss, validation_loss
 from tinygpt.training.optimizer import Optimizers
 from tinygpt.training.precision import to_precision
 from tinygpt.training.schedule import learning_rate_scale
@@ -108,6 +108,8 @@ class ProjectLoop:
         self.threads = self._open.enter_context(threads(torch.get_num_threads()))
         self.order = endless_batches(lengths, config.batch_size, seed=config.seed)
         self.batches_of_an_epoch = batch_count(lengths, config.batch_size)
+        labels = sum(len(example.ids) - example.labels.count(IGNORED) for example in training)
+        self.usual_labels = min(config.batch_size, len(training)) * labels / len(training)
         self.steps = 0
 
     def step(self, used: float) -> int:
@@ -120,7 +122,8 @@ class ProjectLoop:
         labelled = int((batch.labels != IGNORED).sum())
         number = min(self.threads.number, len(batch.ids))
         parts = [self._part(batch, i, number) for i in range(number)]
-        set_gradients(self.weights, self.threads.map(partial(self._gradient, labelled), parts))
+        divisor = loss_divisor(labelled, self.usual_labels, self.config.length_weight)
+        set_gradients(self.weights, self.threads.map(partial(self._gradient, divisor), parts))
         self.optimizer.step(learning_rate_scale(self.config, self.steps, used), self.threads)
         self.steps += 1
         return labelled
@@ -132,9 +135,9 @@ class ProjectLoop:
         epoch = self.steps // self.batches_of_an_epoch
         return drop_ngrams(part, ngram_dropout(epoch, self.config.ngram_dropout), self.config.seed, epoch)
 
-    def _gradient(self, labelled: int, part: Batch) -> list[Tensor]:
+    def _gradient(self, divisor: float, part: Batch) -> list[Tensor]:
         loss, _ = training_loss(self.model, part, self.config.future_weight)
-        return gradient_of(loss / labelled, self.weights)
+        return gradient_of(loss / divisor, self.weights)
 
     def validation_loss(self) -> float:
         return validation_loss(self.model, self.validation)

@@ -132,7 +132,7 @@ def test_events_reach_the_loop_that_asked_in_its_own_thread_once_a_turn_for_all(
                 if event.decoded is not None:
                     ended[event.id] = event.decoded
             assert ["".join(pieces[handle]) for handle in handles] == [alone(seed) for seed in range(8)]
-            assert all(len(texts) > 10 for texts in pieces.values())
+            assert all(len(texts) > 1 for texts in pieces.values()), "a first token, and what followed"
             assert wakings <= 25, "eight requests of twenty tokens, all side by side"
 
     asyncio.run(ask())

@@ -248,6 +248,19 @@ def test_a_turn_writes_for_its_time_by_the_pace_of_the_turn_before_but_tells_a_f
     assert [len(asked.pieces[number]) for number in (2, 3)] == [3, 3]
 
 
+def test_a_stream_is_told_its_first_token_at_once_and_then_some_at_a_time() -> None:
+    paced = _Paced(decoder("compiled", random_model(ends=False), slots=1))
+    asked = Client(Scheduler(paced, TOKENIZER, seconds=0.0201, tell_seconds=0.0501, clock=lambda: paced.now))
+    asked.scheduler.submit(0, request(most=14, streams=True))
+    lengths = []
+    while 0 not in asked.decoded:
+        asked.turn()
+        lengths.append(len(asked.pieces.get(0, "")))
+
+    assert lengths == [1, 1, 1, 7, 7, 7, 13, 14]
+    assert asked.pieces[0] == asked.decoded[0].text
+
+
 def test_a_cancelled_request_keeps_what_it_wrote_and_its_slot_is_free_in_the_next_turn() -> None:
     asked = client(slots=1)
     asked.scheduler.submit(0, request(most=20, seed=1))

@@ -1,15 +1,17 @@
 """The learning rate: up in the warm-up, down to the end of the budget, whichever budget ends first."""
 
+from dataclasses import replace
+
 import pytest
 
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.schedule import budget_used, learning_rate_scale
 
-CONFIG = TrainConfig(final_learning_rate_share=0.1, warmup_steps=10, max_steps=100, max_seconds=None)
+CONFIG = TrainConfig(decay_from=0.0, final_learning_rate_share=0.1, warmup_steps=10, max_steps=100, max_seconds=None)
 
 
-def scale(step: int) -> float:
-    return learning_rate_scale(CONFIG, step, budget_used(CONFIG, step, elapsed=0.0))
+def scale(step: int, config: TrainConfig = CONFIG) -> float:
+    return learning_rate_scale(config, step, budget_used(config, step, elapsed=0.0))
 
 
 def test_the_first_step_already_learns() -> None:
@@ -26,6 +28,13 @@ def test_the_decay_is_linear_and_ends_at_the_final_share() -> None:
 
     assert falls == pytest.approx([falls[0]] * 90)
     assert scale(100) == pytest.approx(0.1)
+
+
+def test_until_the_decay_begins_the_peak_is_kept() -> None:
+    config = replace(CONFIG, decay_from=0.6)
+
+    assert [scale(step, config) for step in range(9, 61)] == [1.0] * 52
+    assert [scale(step, config) for step in (70, 80, 100)] == pytest.approx([0.775, 0.55, 0.1])
 
 
 def test_without_a_warm_up_the_first_step_has_the_peak() -> None:

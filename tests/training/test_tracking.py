@@ -42,7 +42,7 @@ needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="run by make
 needs_mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="run by make test-tracking")
 their_own_warnings = pytest.mark.filterwarnings("default")
 
-CONFIG = TrainConfig(max_steps=100, max_seconds=None, warmup_steps=20)
+CONFIG = TrainConfig(max_steps=100, max_seconds=None, warmup_steps=20, decay_from=0.0)
 STEP_VALUES = {"loss/train", "learning_rate_scale", "tokens_per_second"}
 Points = dict[str, dict[int, float]]
 """By name, then by step."""

@@ -7,7 +7,7 @@ short enough that nobody notices. There is no thread and no clock in it but the 
 Who comes first is served first: slots and the reading of prompts go by the order of arrival. A prompt is read in chunks
 with steps between, so that the slots that write wait for one turn's budget at most, however long it is. Nobody
 starves: every request writes a bounded number of tokens, and nobody passes another in the queue. A first token is
-told at once, not with those that follow it.
+told at once, those that follow it some at a time.
 """
 
 import time
@@ -33,16 +33,19 @@ class Scheduler:
         max_waiting: int = 256,
         prefill_tokens: int = 256,
         seconds: float = 0.004,
+        tell_seconds: float = 0.02,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`prefill_tokens` and `seconds` bound a turn: tokens of prompts that it reads, and by the pace of the turn
-        before, the time that it writes for."""
+        before, the time that it writes for. A request that streams is told at most every `tell_seconds`: as often as
+        an eye can follow, for with many streams their news are what a server spends most on."""
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._most = decoder.slots + max_waiting
         self._prefill_tokens = prefill_tokens
         self._seconds = seconds
         self._seconds_a_token = seconds
+        self._tell_seconds = tell_seconds
         self._clock = clock
         self._free = list(reversed(range(decoder.slots)))
         self._waiting: OrderedDict[int, DecodedSequence] = OrderedDict()
@@ -161,8 +164,8 @@ class Scheduler:
             if reason is not None:
                 del self._writing[part.slot]
                 self._end(sequence, reason)
-            elif sequence.request.streams:
-                self._tell(sequence)
+            elif sequence.request.streams and now - sequence.told_at >= self._tell_seconds:
+                self._tell(sequence, now)
 
     def _steps(self) -> int:
         """One, so that prompts are read on and a first token is told at once, else as many as the time allows."""
@@ -170,9 +173,10 @@ class Scheduler:
             return 1
         return max(1, int(self._seconds / (self._seconds_a_token * len(self._writing))))
 
-    def _tell(self, sequence: DecodedSequence) -> None:
+    def _tell(self, sequence: DecodedSequence, now: float) -> None:
         text, tokens = sequence.news()
         if text or tokens.ids:
+            sequence.told_at = now
             self._events.append(Event(sequence.id, text, tokens))
 
     def _end(self, sequence: DecodedSequence, reason: FinishReason | Literal["nan"]) -> None:

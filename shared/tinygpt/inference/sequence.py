@@ -1,5 +1,6 @@
 """A request for one sequence, what comes of it, and its way from the one to the other."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -93,6 +94,8 @@ class DecodedSequence:
         self.submitted_at = submitted_at
         self.admitted_at: float | None = None
         self.began_at: float | None = None
+        self.told_at = -math.inf
+        """When there was news of it last."""
         self._first_token_at: float | None = None
         self._decode = tokenizer.decode
         self._text = TextUntilStop(tokenizer.text_decoder(), request.stop)

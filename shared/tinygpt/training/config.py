@@ -32,11 +32,17 @@ class TrainConfig:
     """Muon's peak."""
     table_learning_rate: float = 0.02
     """Peak of the row-wise Adagrad that learns the table of n-grams (Duchi et al., 2011; `rowwise_adagrad.py`)."""
+    decay_from: float = 0.5
+    """The share of the budget at which the learning rates begin to fall, linearly; until then they stay at their peaks
+    ("warm-up, stable, decay": Hägele et al., 2024)."""
     final_learning_rate_share: float = 0.0
     """Where the linear decay ends, as a share of the peak."""
     warmup_steps: int = 50
     weight_decay: float = 0.1
     """On matrices only (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019)."""
+    length_weight: float = 0.5
+    """How much more a step counts that has more labels. Rows of one length share a step, so by its mean loss (0) a
+    label of short rows counts for more than one of long rows; with 1 all count the same (`loss_divisor`)."""
     future_weight: float = 0.3
     """What the loss of each of the model's `future_tokens` counts, beside 1 for the next token's."""
     ngram_dropout: float = 0.8
@@ -67,8 +73,10 @@ class TrainConfig:
             raise ValueError(f"micro_batches must be between 1 and batch_size ({self.batch_size})")
         if self.held_out_share <= 0 or self.held_out_share >= 1:
             raise ValueError("held_out_share must be between 0 and 1")
-        if self.future_weight < 0:
-            raise ValueError("future_weight must be at least 0")
+        if self.future_weight < 0 or not 0 <= self.length_weight <= 1:
+            raise ValueError("future_weight must be at least 0, length_weight between 0 and 1")
+        if not 0 <= self.decay_from < 1:
+            raise ValueError("decay_from must be at least 0 and below 1")
         if not 0 <= self.ngram_dropout < 1:
             raise ValueError("ngram_dropout must be at least 0 and below 1")
         if self.evaluations < 1 or self.patience < 1 or self.learning_rate <= 0:
@@ -78,16 +86,17 @@ class TrainConfig:
 PRESETS: dict[str, TrainConfig] = {
     "quick-start": TrainConfig(),
     "default": TrainConfig(
-        model=replace(SIZES["tiny"], width=192, heads=3, context_length=512), max_seconds=560.0, evaluations=12
+        model=replace(SIZES["tiny"], width=192, heads=3, context_length=512), max_seconds=590.0, evaluations=12
     ),
     "classic": TrainConfig(
         model=ModelConfig(),
         batch_size=32,
         optimizer="adamw",
         learning_rate=1e-3,
-        weight_decay=0.1,
+        decay_from=0.0,
+        length_weight=0.0,
         precision="fp32",
-        max_seconds=560.0,
+        max_seconds=590.0,
         evaluations=20,
     ),
 }

@@ -24,7 +24,7 @@ from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.distributed import ALONE, World
 from tinygpt.training.frequent_ngrams import frequent_ngrams
-from tinygpt.training.loss import bits_per_character, training_loss, validation_loss
+from tinygpt.training.loss import bits_per_character, loss_divisor, training_loss, validation_loss
 from tinygpt.training.memory import memory_errors
 from tinygpt.training.schedule import budget_used, learning_rate_scale
 from tinygpt.training.state import TrainingState
@@ -102,7 +102,7 @@ def store_for(
 
 @dataclass(frozen=True)
 class _Part:
-    """What some of a step's examples add to it: to the gradient of its mean loss, and to its summed loss in nats."""
+    """What some of a step's examples add to it: to its gradient, and to its summed loss in nats."""
 
     gradients: list[Tensor]
     nats: float
@@ -141,6 +141,8 @@ class _Run:
         self.threads = ONE_THREAD
         self.weights = list(self.state.model.parameters())
         self.batches_of_an_epoch = batch_count(self.training.lengths, self.config.batch_size)
+        counts = self.training.label_counts if config.masked else self.training.lengths
+        self.usual_labels = min(self.config.batch_size, len(counts)) * float(counts.mean())
         self.labelled_tokens = 0
         self.started_at = self.saved_at = time.monotonic()
 
@@ -186,13 +188,14 @@ class _Run:
     def _take_step(self, examples: Sequence[Example], used: float) -> None:
         """One optimiser step on the examples of all processes, `examples` in this one.
 
-        Micro-batches and processes are weighted by their labels, as if they were one batch.
+        Micro-batches and processes are added up as if they were one batch.
         """
         state = self.state
         _seed(self.config.seed, state.step, self.world.rank)
         number = min(self.config.micro_batches * self.threads.number, len(examples))
         (labels,) = self.world.sum(sum(map(self._label_count, examples)))
-        parts = self.threads.map(partial(self._gradient, labels), [examples[i::number] for i in range(number)])
+        divisor = loss_divisor(labels, self.usual_labels, self.config.length_weight)
+        parts = self.threads.map(partial(self._gradient, divisor), [examples[i::number] for i in range(number)])
         nats, characters = self.world.sum(
             sum(part.nats for part in parts), sum(map(self._learned_characters, examples))
         )
@@ -209,15 +212,15 @@ class _Run:
         state.recent_losses.append(nats / characters)
         self.labelled_tokens += round(labels)
 
-    def _gradient(self, labels: float, examples: Sequence[Example]) -> "_Part":
-        """What these examples add to a step on `labels` labels."""
+    def _gradient(self, divisor: float, examples: Sequence[Example]) -> "_Part":
+        """What these examples add to a step whose loss is divided by `divisor`."""
         config = self.config
         batch = collate(examples, config.model.context_length, masked=config.masked)
         if config.model.ngrams:
             epoch = self.state.step // self.batches_of_an_epoch
             batch = drop_ngrams(batch, ngram_dropout(epoch, config.ngram_dropout), config.seed, epoch)
         loss, nats = training_loss(self.state.model, batch.to(self.world.device), config.future_weight)
-        return _Part(gradient_of(loss / labels, self.weights), nats)
+        return _Part(gradient_of(loss / divisor, self.weights), nats)
 
     def _label_count(self, example: Example) -> int:
         return len(example.ids) - (example.labels.count(IGNORED) if self.config.masked else 0)

@@ -37,6 +37,16 @@ def training_loss(model: TinyGPT, batch: Batch, future_weight: float) -> tuple[T
     return loss, nats
 
 
+def loss_divisor(labels: float, usual: float, length_weight: float) -> float:
+    """What the summed loss of a step on so many labels is divided by, where `usual` is how many a step has on average.
+
+    With a `length_weight` of 0 that is `labels`, which makes it their mean loss; with 1 `usual`, so that a label counts
+    the same in whatever step; and between a geometric mean of the two.
+    """
+    divisor: float = labels ** (1 - length_weight) * usual**length_weight
+    return divisor
+
+
 def _labelled(batch: Batch) -> Tensor:
     """The positions, of all rows' one after the other, that have a label."""
     return (batch.labels.flatten() != IGNORED).nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""The learning rate over a run: linear warm-up, then linear decay to the end of the budget."""
+"""The learning rate over a run: linear warm-up, constant for a time, then linear decay to the end of the budget."""
 
 from tinygpt.training.config import TrainConfig
 
@@ -13,5 +13,6 @@ def budget_used(config: TrainConfig, step: int, elapsed: float) -> float:
 def learning_rate_scale(config: TrainConfig, step: int, used: float) -> float:
     """The share of the peak learning rate at step `step` (from 0), with the share `used` of the budget behind it."""
     warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    decayed = 1.0 - (1.0 - config.final_learning_rate_share) * used
+    of_decay = max(0.0, used - config.decay_from) / (1.0 - config.decay_from)
+    decayed = 1.0 - (1.0 - config.final_learning_rate_share) * of_decay
     return min(warm, decayed)
