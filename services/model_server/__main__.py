@@ -15,6 +15,7 @@ from tinygpt.runtime.web import add_request_id, serve
 
 # ruff: enable[E402]
 gc.freeze()
+gc.set_threshold(10_000, 10, 10)  # a hundred requests under way are more new objects than the usual 700
 gc.enable()
 
 
