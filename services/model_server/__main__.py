@@ -2,7 +2,7 @@
 
 import gc
 
-gc.disable()  # PyTorch and the rest take a fifth longer to import while garbage is looked for; they leave none.
+gc.disable()  # PyTorch and the rest take a fifth longer to import while garbage is looked for.
 
 # ruff: disable[E402]
 import torch

@@ -58,10 +58,10 @@ class Gated:
 
 @contextmanager
 def engine(
-    *, slots: int = 2, max_waiting: int = 100, on_end: OnEnd = lambda _end: None
+    *, slots: int = 2, max_waiting: int = 100, tell_seconds: float = 0.0, on_end: OnEnd = lambda _end: None
 ) -> Iterator[tuple[Engine, Gated]]:
     gated = Gated(decoder("torch", MODEL, slots=slots))
-    one = Engine(gated, TOKENIZER, max_waiting=max_waiting, on_end=on_end)
+    one = Engine(gated, TOKENIZER, max_waiting=max_waiting, tell_seconds=tell_seconds, on_end=on_end)
     try:
         yield one, gated
     finally:
@@ -132,7 +132,7 @@ def test_events_reach_the_loop_that_asked_in_its_own_thread_once_a_turn_for_all(
                 if event.decoded is not None:
                     ended[event.id] = event.decoded
             assert ["".join(pieces[handle]) for handle in handles] == [alone(seed) for seed in range(8)]
-            assert all(len(texts) > 1 for texts in pieces.values()), "a first token, and what followed"
+            assert all(len(texts) > 10 for texts in pieces.values())
             assert wakings <= 25, "eight requests of twenty tokens, all side by side"
 
     asyncio.run(ask())

@@ -112,11 +112,19 @@ ARRIVALS = st.builds(
     slots=st.integers(1, 5),
     prefill_tokens=st.sampled_from([1, 7, 64]),
     seconds=st.sampled_from([0.5, 1.0, 4.0]),
+    tell_seconds=st.sampled_from([0.0, 5.0, 100.0]),
 )
 def test_whatever_comes_and_goes_everybody_gets_what_they_would_get_alone(
-    backend: Backend, arrivals: list[Arrival], slots: int, prefill_tokens: int, seconds: float
+    backend: Backend, arrivals: list[Arrival], slots: int, prefill_tokens: int, seconds: float, tell_seconds: float
 ) -> None:
-    asked = client(backend, slots=slots, max_waiting=1000, prefill_tokens=prefill_tokens, seconds=seconds)
+    asked = client(
+        backend,
+        slots=slots,
+        max_waiting=1000,
+        prefill_tokens=prefill_tokens,
+        seconds=seconds,
+        tell_seconds=tell_seconds,
+    )
     to_cancel: dict[int, list[int]] = {}
     stops: dict[int, str] = {}
     work = 0
@@ -421,3 +429,17 @@ def test_a_decoder_that_fails_ends_all_requests_with_the_error_and_can_be_used_a
         asked.scheduler.submit(number, request(most=20, seed=1))
     asked.turn_until_idle()
     assert {asked.decoded[number].text for number in range(4, 8)} == {text_alone("torch", 3, 20, 1)}
+
+
+def test_a_stream_is_told_what_it_wrote_before_the_error_that_ends_it() -> None:
+    alone = text_alone("torch", 3, 20, 1)
+    failing = _Fails(decoder("torch", MODEL, slots=1))
+    asked = Client(Scheduler(failing, TOKENIZER, seconds=0.0, tell_seconds=1e9))
+    asked.scheduler.submit(0, request(most=20, seed=1, streams=True))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        asked.turn_until_idle()
+
+    told, ended = asked.scheduler.fail(TinyGPTError("it failed"))
+
+    assert (asked.pieces[0], told.text) == (alone[0], alone[1])
+    assert ended.error is not None

@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 import time
+import weakref
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from services.model_server.cores import usable_cores
 from services.model_server.metrics import DecodingMetrics
-from services.model_server.model_holder import ModelHolder
+from services.model_server.model_holder import Held, ModelHolder
 from services.model_server.settings import ModelServerSettings
 from tests.conftest import wait_until
 from tests.services.conftest import Gate, Server, StoreModel, count, health, promoted, sent, wait_for_model
@@ -197,6 +198,35 @@ def test_a_collection_of_garbage_passes_over_the_model_and_pytorch(
     gc.unfreeze()
     wait_for_model(server(), "r-1")
     assert len(gc.get_objects()) < gc.get_freeze_count() / 4
+
+
+class _Cycle:
+    """Nothing but the garbage collector frees it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_a_replaced_model_leaves_in_a_cycle_is_collected(
+    server: Server, volume: Volume, store_model: StoreModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[weakref.ref[_Cycle]] = []
+    load = ModelHolder._load
+
+    def with_cycle(holder: ModelHolder, run_id: str, sha256: str) -> Held:
+        held, cycle = load(holder, run_id, sha256), _Cycle()
+        held.generator.cycle = cycle  # type: ignore[attr-defined]
+        left.append(weakref.ref(cycle))
+        return held
+
+    monkeypatch.setattr(ModelHolder, "_load", with_cycle)
+    promoted(volume, store_model, "r-1")
+    client = server()
+    wait_for_model(client, "r-1")
+    promoted(volume, store_model, "r-2")
+    wait_for_model(client, "r-2")
+    wait_until(lambda: left[0]() is None, "the first model's is gone")
+    assert left[1]() is not None
 
 
 def test_a_process_whose_thread_that_follows_is_gone_is_not_alive(

@@ -68,7 +68,7 @@ def test_the_text_comes_in_pieces_and_then_the_answer_all_under_one_id(scripted:
 
 
 def test_a_piece_comes_while_the_next_is_not_written_yet(scripted: httpx.Client, gate: Gate) -> None:
-    gate.shut(after_steps=3)
+    gate.shut(after_steps=1)
     with scripted.stream("POST", "/generate", json={"prompt": PROMPT, "stream": True}) as response:
         arriving = events(response)
         assert next(arriving)[1]["text"] == ANSWER[0]

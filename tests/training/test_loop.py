@@ -37,7 +37,14 @@ CONFIG = TrainConfig(
 )
 """An evaluation after steps 10, 20 and 30; seven batches an epoch."""
 HOPELESS = replace(
-    CONFIG, optimizer="adamw", learning_rate=1e-30, table_learning_rate=1e-30, max_steps=100, evaluations=10, patience=2
+    CONFIG,
+    optimizer="adamw",
+    learning_rate=1e-30,
+    table_learning_rate=1e-30,
+    decay_from=0.0,
+    max_steps=100,
+    evaluations=10,
+    patience=2,
 )
 """Learns nothing: no evaluation is better than the first."""
 
@@ -161,6 +168,12 @@ def test_a_run_without_one_gain_stops_when_its_patience_ends(tmp_path: Path) -> 
     assert [progress.step for progress in witness.evaluations] == [10, 20, 30]
     assert load_checkpoint(tmp_path / "best.pt").training["step"] == 10
     assert load_checkpoint(tmp_path / "last.pt").training["step"] == 30
+
+
+def test_patience_begins_with_the_decay(tmp_path: Path) -> None:
+    result = train(replace(HOPELESS, decay_from=0.5), ROWS, folder=tmp_path)
+
+    assert (result.reason, result.steps) == (StopReason.PATIENCE, 70)
 
 
 def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_loss(tmp_path: Path) -> None:

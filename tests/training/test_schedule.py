@@ -1,4 +1,4 @@
-"""The learning rate: up in the warm-up, down to the end of the budget, whichever budget ends first."""
+"""The learning rate: up in the warm-up, kept, and down to the end of the budget, whichever budget ends first."""
 
 from dataclasses import replace
 

@@ -13,7 +13,7 @@ import structlog
 from tinygpt.contracts.errors import DecoderUnusable, Draining, InvalidRequest, QueueFull, TinyGPTError
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Decoder
-from tinygpt.inference.scheduler import Scheduler
+from tinygpt.inference.scheduler import TELL_SECONDS, Scheduler
 from tinygpt.inference.sequence import Decoded, DecodeRequest, Event
 
 log = structlog.get_logger()
@@ -45,12 +45,13 @@ class Engine:
         tokenizer: Tokenizer,
         *,
         max_waiting: int = 256,
+        tell_seconds: float = TELL_SECONDS,
         on_end: OnEnd = lambda _end: None,
     ) -> None:
         self.slots = decoder.slots
         self._most = decoder.slots + max_waiting
         self._decoder = decoder
-        self._scheduler = Scheduler(decoder, tokenizer, max_waiting=max_waiting)
+        self._scheduler = Scheduler(decoder, tokenizer, max_waiting=max_waiting, tell_seconds=tell_seconds)
         self._on_end = on_end
         self._ids = itertools.count()
         self._changed = threading.Condition()

@@ -21,6 +21,8 @@ from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Decoder
 from tinygpt.inference.sequence import NOT_A_NUMBER, DecodedSequence, DecodeRequest, Event
 
+TELL_SECONDS = 0.02
+
 
 class Scheduler:
     """For one thread at a time."""
@@ -33,7 +35,7 @@ class Scheduler:
         max_waiting: int = 256,
         prefill_tokens: int = 256,
         seconds: float = 0.004,
-        tell_seconds: float = 0.02,
+        tell_seconds: float = TELL_SECONDS,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`prefill_tokens` and `seconds` bound a turn: tokens of prompts that it reads, and by the pace of the turn
@@ -107,7 +109,10 @@ class Scheduler:
         return self._take_events()
 
     def fail(self, error: TinyGPTError) -> list[Event]:
-        """End all requests with `error`. Nothing may be submitted until `reset` has freed the slots."""
+        """End all requests with `error`; streams are told first what they wrote. Nothing may be submitted until `reset`
+        has freed the slots."""
+        for sequence in self._writing.values():
+            self._tell(sequence, self._clock())
         failed = [*self._writing.values(), *self._reading.values(), *self._waiting.values()]
         for held in (self._writing, self._reading, self._waiting):
             held.clear()
@@ -164,7 +169,7 @@ class Scheduler:
             if reason is not None:
                 del self._writing[part.slot]
                 self._end(sequence, reason)
-            elif sequence.request.streams and now - sequence.told_at >= self._tell_seconds:
+            elif now - sequence.told_at >= self._tell_seconds:
                 self._tell(sequence, now)
 
     def _steps(self) -> int:
@@ -174,6 +179,9 @@ class Scheduler:
         return max(1, int(self._seconds / (self._seconds_a_token * len(self._writing))))
 
     def _tell(self, sequence: DecodedSequence, now: float) -> None:
+        """Of one that streams, what came since it was told last."""
+        if not sequence.request.streams:
+            return
         text, tokens = sequence.news()
         if text or tokens.ids:
             sequence.told_at = now
@@ -184,6 +192,7 @@ class Scheduler:
             self._decoder.free(sequence.slot)
             self._free.append(sequence.slot)
         if reason == "nan":
+            self._tell(sequence, self._clock())
             self._events.append(Event(sequence.id, error=TinyGPTError(NOT_A_NUMBER)))
         else:
             self._events.append(sequence.end(reason, self._clock()))

@@ -41,8 +41,8 @@ class TrainConfig:
     weight_decay: float = 0.1
     """On matrices only (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019)."""
     length_weight: float = 0.5
-    """How much more a step counts that has more labels. Rows of one length share a step, so by its mean loss (0) a
-    label of short rows counts for more than one of long rows; with 1 all count the same (`loss_divisor`)."""
+    """How far a step counts by its number of labels (`loss_divisor`): with 0 all steps count alike, by their mean loss,
+    with 1 all labels. Rows of one length share a step, so with 0 a label of short rows counts for more."""
     future_weight: float = 0.3
     """What the loss of each of the model's `future_tokens` counts, beside 1 for the next token's."""
     ngram_dropout: float = 0.8
@@ -57,7 +57,8 @@ class TrainConfig:
     evaluations: int = 4
     """Evaluations in a run, evenly spread over its budget."""
     patience: int = 4
-    """Stop after this many evaluations in a row without a lower validation loss. A quick start has too few for that."""
+    """Stop after this many evaluations in a row without a lower validation loss, from `decay_from` on: it falls most as
+    the learning rates do. A quick start has too few for that."""
     held_out_share: float = 0.1
     seed: int = 0
     precision: Precision = "auto"

@@ -255,8 +255,8 @@ class _Run:
             state.evaluations_without_gain = 0
             self._tell(lambda callback: callback.before_write())
             state.save_best(self.folder, self.elapsed)
-        else:
-            state.evaluations_without_gain += 1
+        elif budget_used(self.config, state.step, self.elapsed) > self.config.decay_from:
+            state.evaluations_without_gain += 1  # before the decay no gain says little
         self._save_last()
         self._tell(lambda callback: callback.on_evaluation(self.progress()))
 

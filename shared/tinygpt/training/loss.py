@@ -38,7 +38,7 @@ def training_loss(model: TinyGPT, batch: Batch, future_weight: float) -> tuple[T
 
 
 def loss_divisor(labels: float, usual: float, length_weight: float) -> float:
-    """What the summed loss of a step on so many labels is divided by, where `usual` is how many a step has on average.
+    """What the summed loss of a step on so many labels is divided by, where `usual` is the average of full steps.
 
     With a `length_weight` of 0 that is `labels`, which makes it their mean loss; with 1 `usual`, so that a label counts
     the same in whatever step; and between a geometric mean of the two.
