@@ -30,7 +30,7 @@ from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import Batch, batch_count, collate, drop_ngrams, endless_batches, ngram_dropout
 from tinygpt.training.config import PRESETS, TrainConfig
 from tinygpt.training.frequent_ngrams import frequent_ngrams, model_with
-from tinygpt.training.loss import loss_divisor, training_loss, validation_loss
+from tinygpt.training.loss import loss_divisor, training_loss, usual_labels, validation_loss
 from tinygpt.training.optimizer import Optimizers
 from tinygpt.training.precision import to_precision
 from tinygpt.training.schedule import learning_rate_scale
@@ -108,8 +108,8 @@ class ProjectLoop:
         self.threads = self._open.enter_context(threads(torch.get_num_threads()))
         self.order = endless_batches(lengths, config.batch_size, seed=config.seed)
         self.batches_of_an_epoch = batch_count(lengths, config.batch_size)
-        labels = sum(len(example.ids) - example.labels.count(IGNORED) for example in training)
-        self.usual_labels = min(config.batch_size, len(training)) * labels / len(training)
+        labels = [len(example.labels) - example.labels.count(IGNORED) for example in training]
+        self.usual_labels = usual_labels(np.array(labels, dtype=np.int32), config.batch_size)
         self.steps = 0
 
     def step(self, used: float) -> int:

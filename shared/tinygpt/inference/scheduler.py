@@ -22,6 +22,7 @@ from tinygpt.inference.decoder import Decoder
 from tinygpt.inference.sequence import NOT_A_NUMBER, DecodedSequence, DecodeRequest, Event
 
 TELL_SECONDS = 0.02
+"""Between two pieces of one stream, at least."""
 
 
 class Scheduler:

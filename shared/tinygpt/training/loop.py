@@ -24,7 +24,7 @@ from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.distributed import ALONE, World
 from tinygpt.training.frequent_ngrams import frequent_ngrams
-from tinygpt.training.loss import bits_per_character, loss_divisor, training_loss, validation_loss
+from tinygpt.training.loss import bits_per_character, loss_divisor, training_loss, usual_labels, validation_loss
 from tinygpt.training.memory import memory_errors
 from tinygpt.training.schedule import budget_used, learning_rate_scale
 from tinygpt.training.state import TrainingState
@@ -142,7 +142,7 @@ class _Run:
         self.weights = list(self.state.model.parameters())
         self.batches_of_an_epoch = batch_count(self.training.lengths, self.config.batch_size)
         counts = self.training.label_counts if config.masked else self.training.lengths
-        self.usual_labels = min(self.config.batch_size, len(counts)) * float(counts.mean())
+        self.usual_labels = usual_labels(counts, self.config.batch_size)
         self.labelled_tokens = 0
         self.started_at = self.saved_at = time.monotonic()
 
