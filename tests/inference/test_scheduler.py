@@ -443,3 +443,18 @@ def test_a_stream_is_told_what_it_wrote_before_the_error_that_ends_it() -> None:
 
     assert (asked.pieces[0], told.text) == (alone[0], alone[1])
     assert ended.error is not None
+
+
+@every_backend
+def test_a_stream_is_told_what_it_wrote_before_the_network_had_no_number(backend: Backend) -> None:
+    model = random_model(ends=False)
+    with torch.no_grad():
+        model.position_embedding.weight[6] = torch.nan  # three of the prompt, three more are read, then this
+    asked = Client(Scheduler(decoder(backend, model, slots=1), TOKENIZER, tell_seconds=1e9))
+    asked.scheduler.submit(0, request(prompt=1, most=20, seed=1, streams=True))
+    errors = []
+    while asked.scheduler.busy:
+        errors += [event.error for event in asked.turn() if event.error]
+
+    assert len(asked.pieces[0]) == 4
+    assert len(errors) == 1
