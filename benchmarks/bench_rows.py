@@ -91,13 +91,13 @@ def draw(rows: Path, folder: Path, context_length: int, batch_size: int, count: 
     own_opened, mapped_opened = _own_mib() - own, _mapped_mib() - mapped
     now = time.perf_counter()
     order = endless_batches(store.training.lengths, batch_size, seed=0)
-    batches = (collate([store.training[i] for i in batch.tolist()], context_length) for batch in order)
+    batches = ([collate([store.training[i] for i in group.tolist()], context_length) for group in it] for it in order)
     positions = padded = 0
     first = None
     for batch in islice(batches, count):
         first = first or time.perf_counter()
-        positions += batch.ids.numel()
-        padded += int((batch.ids == 0).sum())
+        positions += sum(group.ids.numel() for group in batch)
+        padded += sum(int((group.ids == 0).sum()) for group in batch)
     ended = time.perf_counter()
     assert first is not None
     return Drawn(

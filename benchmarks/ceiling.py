@@ -3,6 +3,7 @@
 
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,10 +56,10 @@ def measure_ceiling(size: Size, data: Data, context_length: int, seed: int, seco
     while spent < seconds:
         head_positions.clear()
         started = time.perf_counter()
-        batch = loop.next_batch()
-        loop.learn(batch, spent / seconds)
+        parts = loop.next_parts()
+        loop.learn(parts, spent / seconds)
         spent += time.perf_counter() - started
-        step = step_flops(loop.model, batch, sum(head_positions))
+        step = step_flops(loop.model, parts, sum(head_positions))
         computed, useful = computed + step[0], useful + step[1]
     return Ceiling(
         ceiling_gflops=round(ceiling, 1),
@@ -79,15 +80,16 @@ def product_gflops() -> float:
     return 2 * _SIDE**3 / statistics.median(times[_WARM_UP_PRODUCTS:]) / 1e9
 
 
-def step_flops(model: TinyGPT, batch: Batch, head_positions: int) -> tuple[float, float]:
-    """Operations of the forward and backward pass: computed, and useful.
+def step_flops(model: TinyGPT, parts: Sequence[Batch], head_positions: int) -> tuple[float, float]:
+    """Operations of the forward and backward pass on these parts of a step: computed, and useful.
 
     `head_positions` is how many the head was computed at (labelled ones and what rounds their number up).
     """
-    rows, longest = batch.ids.shape
-    lengths = (batch.ids != PAD).sum(dim=1)
-    labelled = int((batch.labels != IGNORED).sum())
-    computed = forward_flops(model, rows * longest, head_positions, rows * longest**2)
+    lengths = torch.cat([(part.ids != PAD).sum(dim=1) for part in parts])
+    labelled = sum(int((part.labels != IGNORED).sum()) for part in parts)
+    positions = sum(part.ids.numel() for part in parts)
+    pairs = sum(part.ids.numel() * part.ids.size(1) for part in parts)
+    computed = forward_flops(model, positions, head_positions, pairs)
     useful = forward_flops(model, int(lengths.sum()), labelled, int(lengths.square().sum()))
     return _FORWARD_AND_BACKWARD * computed, _FORWARD_AND_BACKWARD * useful
 

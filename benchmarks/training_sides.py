@@ -27,10 +27,10 @@ from tinygpt.data.rows import read_rows
 from tinygpt.data.tokenizer import PAD, Tokenizer, make_tokenizer
 from tinygpt.model.config import SIZES, ModelConfig
 from tinygpt.model.transformer import TinyGPT
-from tinygpt.training.batches import Batch, batch_count, collate, drop_ngrams, endless_batches, ngram_dropout
+from tinygpt.training.batches import Batch, batch_count, collate, drop_ngrams, endless_batches, in_parts, ngram_dropout
 from tinygpt.training.config import PRESETS, TrainConfig
 from tinygpt.training.frequent_ngrams import frequent_ngrams, model_with
-from tinygpt.training.loss import loss_divisor, training_loss, usual_labels, validation_loss
+from tinygpt.training.loss import training_loss, validation_loss
 from tinygpt.training.optimizer import Optimizers
 from tinygpt.training.precision import to_precision
 from tinygpt.training.schedule import learning_rate_scale
@@ -107,37 +107,30 @@ class ProjectLoop:
         self._open = contextlib.ExitStack()  # until the process ends
         self.threads = self._open.enter_context(threads(torch.get_num_threads()))
         self.order = endless_batches(lengths, config.batch_size, seed=config.seed)
-        self.batches_of_an_epoch = batch_count(lengths, config.batch_size)
-        labels = [len(example.labels) - example.labels.count(IGNORED) for example in training]
-        self.usual_labels = usual_labels(np.array(labels, dtype=np.int32), config.batch_size)
+        self.batches_of_an_epoch = batch_count(len(lengths), config.batch_size)
         self.steps = 0
 
     def step(self, used: float) -> int:
-        return self.learn(self.next_batch(), used)
+        return self.learn(self.next_parts(), used)
 
-    def next_batch(self) -> Batch:
-        return collate([self.training[i] for i in next(self.order).tolist()], self.config.model.context_length)
+    def next_parts(self) -> list[Batch]:
+        """The next step's rows, a part for each thread."""
+        groups = [[self.training[i] for i in group] for group in next(self.order)]
+        return [collate(part, self.config.model.context_length) for part in in_parts(groups, self.threads.number)]
 
-    def learn(self, batch: Batch, used: float) -> int:
-        labelled = int((batch.labels != IGNORED).sum())
-        number = min(self.threads.number, len(batch.ids))
-        parts = [self._part(batch, i, number) for i in range(number)]
-        divisor = loss_divisor(labelled, self.usual_labels, self.config.length_weight)
-        set_gradients(self.weights, self.threads.map(partial(self._gradient, divisor), parts))
+    def learn(self, parts: Sequence[Batch], used: float) -> int:
+        labelled = sum(int((part.labels != IGNORED).sum()) for part in parts)
+        set_gradients(self.weights, self.threads.map(partial(self._gradient, labelled), parts))
         self.optimizer.step(learning_rate_scale(self.config, self.steps, used), self.threads)
         self.steps += 1
         return labelled
 
-    def _part(self, batch: Batch, i: int, number: int) -> Batch:
-        part = Batch(batch.ids[i::number], batch.labels[i::number])
-        if not self.config.model.ngrams:
-            return part
-        epoch = self.steps // self.batches_of_an_epoch
-        return drop_ngrams(part, ngram_dropout(epoch, self.config.ngram_dropout), self.config.seed, epoch)
-
-    def _gradient(self, divisor: float, part: Batch) -> list[Tensor]:
+    def _gradient(self, step_labels: int, part: Batch) -> list[Tensor]:
+        if self.config.model.ngrams:
+            epoch = self.steps // self.batches_of_an_epoch
+            part = drop_ngrams(part, ngram_dropout(epoch, self.config.ngram_dropout), self.config.seed, epoch)
         loss, _ = training_loss(self.model, part, self.config.future_weight)
-        return gradient_of(loss / divisor, self.weights)
+        return gradient_of(loss / step_labels, self.weights)
 
     def validation_loss(self) -> float:
         return validation_loss(self.model, self.validation)

@@ -190,7 +190,7 @@ def test_the_formula_counts_the_operations_that_torch_counts(data: Data, more: d
         loss, _ = training_loss(loop.model, batch, future_weight=0.3)
         loss.backward()  # type: ignore[no-untyped-call]
 
-    computed, useful = step_flops(loop.model, batch, head_positions[0])
+    computed, useful = step_flops(loop.model, [batch], head_positions[0])
     assert counter.get_total_flops() == pytest.approx(computed)
     assert 0 < useful < computed
 

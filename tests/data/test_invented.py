@@ -8,11 +8,13 @@ import pytest
 
 from tinygpt.data.recipes.invented import (
     altered_name,
+    altered_phrase,
     invented_class,
     invented_file,
     invented_name,
     invented_number,
     invented_phrase,
+    name_like_a_task,
 )
 from tinygpt.data.recipes.slots import INVENTED, POOLS, Pool
 from tinygpt.data.split import is_held_out_value
@@ -21,9 +23,10 @@ NAMES = [invented_name(Random(seed)) for seed in range(3000)]
 
 
 ALTERED = [altered_name("accounts", Random(seed)) for seed in range(500)]
+TASKS = [name_like_a_task(Random(seed)) for seed in range(500)]
 
 
-@pytest.mark.parametrize("names", [NAMES, ALTERED, [invented_class(Random(seed)) for seed in range(500)]])
+@pytest.mark.parametrize("names", [NAMES, ALTERED, TASKS, [invented_class(Random(seed)) for seed in range(500)]])
 def test_names_are_names_and_hide_nothing(names: list[str]) -> None:
     for name in names:
         assert name.isidentifier(), name
@@ -36,10 +39,24 @@ def test_there_are_too_many_names_to_know_by_heart() -> None:
 
 
 def test_an_altered_name_begins_as_the_known_one_does_and_seldom_is_it() -> None:
-    assert all(name.startswith("a") for name in ALTERED)
     assert sum(name.startswith("acc") for name in ALTERED) > 0.7 * len(ALTERED)
     assert sum(name == "accounts" for name in ALTERED) < 0.25 * len(ALTERED)
     assert altered_name("xs", Random(0)) == "xs"
+
+
+def test_some_altered_names_sound_like_a_task_but_no_class_does() -> None:
+    assert {"counts", "merged"} < set(TASKS)
+    assert 0.04 < sum(name in TASKS for name in ALTERED) / len(ALTERED) < 0.15
+    assert all(altered_name("Accounts", Random(seed)).startswith("A") for seed in range(500))
+
+
+def test_an_altered_phrase_is_another_in_one_word() -> None:
+    altered = [altered_phrase("have a nice day", Random(seed)) for seed in range(200)]
+
+    assert {len(phrase.split()) for phrase in altered} == {3, 4, 5}
+    assert "have a nice day" not in altered
+    assert all(len({"have", "a", "nice", "day"} & set(phrase.split())) >= 3 for phrase in altered)
+    assert all(altered_phrase("ready", Random(seed)) for seed in range(50))
 
 
 def test_about_a_tenth_is_kept_from_training() -> None:

@@ -1,5 +1,6 @@
 """Batches: every row once an epoch, the same order for the same seed, from any step on."""
 
+import math
 from collections.abc import Iterator
 from itertools import islice
 
@@ -13,30 +14,32 @@ from hypothesis import strategies as st
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.tokenizer import PAD
 from tinygpt.training import batches as plan
-from tinygpt.training.batches import Batch, collate, drop_ngrams, ngram_dropout
+from tinygpt.training.batches import GROUPS, Batch, batch_count, collate, drop_ngrams, in_parts, ngram_dropout, round_up
 
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=150)
 
 
-def epoch_batches(lengths: list[int], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
+def epoch_batches(lengths: list[int], batch_size: int, *, seed: int, epoch: int) -> list[list[list[int]]]:
     found = plan.epoch_batches(np.array(lengths, np.int32), batch_size, seed=seed, epoch=epoch)
-    return [batch.tolist() for batch in found]
+    return [[group.tolist() for group in batch] for batch in found]
 
 
-def endless_batches(lengths: list[int], batch_size: int, *, seed: int, skip: int = 0) -> Iterator[list[int]]:
+def endless_batches(lengths: list[int], batch_size: int, *, seed: int, skip: int = 0) -> Iterator[list[list[int]]]:
     found = plan.endless_batches(np.array(lengths, np.int32), batch_size, seed=seed, skip=skip)
-    return (batch.tolist() for batch in found)
+    return ([group.tolist() for group in batch] for batch in found)
 
 
 @given(lengths, st.integers(1, 20), st.integers(0, 5), st.integers(0, 5))
-def test_an_epoch_has_every_row_once_in_batches_of_at_most_the_size(
+def test_an_epoch_has_every_row_once_in_as_many_batches_as_the_size_asks_for(
     lengths: list[int], batch_size: int, seed: int, epoch: int
 ) -> None:
     batches = epoch_batches(lengths, batch_size, seed=seed, epoch=epoch)
 
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    assert sum(len(batch) < batch_size for batch in batches) <= 1
-    assert all(1 <= len(batch) <= batch_size for batch in batches)
+    assert sorted(index for batch in batches for group in batch for index in group) == list(range(len(lengths)))
+    assert len(batches) == batch_count(len(lengths), batch_size) == math.ceil(len(lengths) / batch_size)
+    assert all(1 <= len(batch) <= GROUPS for batch in batches)
+    assert sum(len(batch) < GROUPS for batch in batches) <= 1 or batch_size == 1
+    assert all(group for batch in batches for group in batch)
 
 
 @given(lengths, st.integers(1, 20), st.integers(0, 40))
@@ -56,24 +59,47 @@ def test_the_order_follows_from_seed_and_epoch() -> None:
 
 
 def test_the_order_is_the_same_on_every_machine_and_in_every_version() -> None:
-    assert epoch_batches([5, 1, 4, 2, 3, 6, 7], 3, seed=1, epoch=2) == [[6], [2, 0, 5], [1, 3, 4]]
+    assert epoch_batches([5, 1, 4, 2, 3, 6, 7], 3, seed=1, epoch=2) == [[[4], [2, 0]], [[3], [1]], [[6], [5]]]
 
 
 def test_rows_of_more_than_one_pool_are_sorted_within_their_pools_only() -> None:
     lengths = list(range(1, 1025))
+    groups = [group for batch in epoch_batches(lengths, 8, seed=0, epoch=0) for group in batch]
+
+    assert all(group == sorted(group) for group in groups)
+    long = [group for group in groups if group[0] >= 200]
+    assert all(group[-1] - group[0] < 100 for group in long)
+    assert any(group[-1] - group[0] > 8 for group in long)
+
+
+def test_rows_of_like_length_are_a_group_and_a_batch_has_groups_of_any_length() -> None:
+    lengths = [10] * 64 + [100] * 64
     batches = epoch_batches(lengths, 8, seed=0, epoch=0)
 
-    assert all(batch == sorted(batch) for batch in batches)
-    assert all(batch[-1] - batch[0] < 200 for batch in batches)
-    assert any(batch[-1] - batch[0] > 8 for batch in batches)
+    groups = [{lengths[row] for row in group} for batch in batches for group in batch]
+    assert sum(len(group) > 1 for group in groups) <= 1
+    assert {lengths[batch[0][0]] + lengths[batch[1][0]] for batch in batches} >= {110, 200}
+    assert [batch[0][0] for batch in batches] != sorted(batch[0][0] for batch in batches)
 
 
-def test_rows_of_like_length_go_together_and_the_batches_come_in_no_order_of_length() -> None:
-    lengths = list(range(1, 129))
-    batches = epoch_batches(lengths, 8, seed=0, epoch=0)
+def test_groups_have_as_many_tokens_whatever_their_rows_lengths() -> None:
+    lengths = [16 + i % 240 for i in range(4096)]
+    groups = [group for batch in epoch_batches(lengths, 64, seed=0, epoch=0) for group in batch]
 
-    assert all(max(batch) - min(batch) == 7 for batch in batches)
-    assert [batch[0] for batch in batches] != sorted(batch[0] for batch in batches)
+    tokens = [sum(round_up(lengths[row], 16) for row in group) for group in groups]
+    assert max(tokens) < 1.2 * min(tokens)
+    assert max(map(len, groups)) > 4 * min(map(len, groups))
+
+
+def test_the_parts_of_a_step_are_each_of_one_group_and_hold_every_example_once() -> None:
+    short, long = ([Example([n] * time, [IGNORED] * time, 0) for n in range(5)] for time in (3, 9))
+
+    for number, parts in ((1, 2), (2, 2), (3, 4), (4, 4), (16, 10)):
+        found = in_parts([short, long], number)
+        assert len(found) == parts
+        assert all(len({len(example.ids) for example in part}) == 1 for part in found)
+        assert sorted(id(example) for part in found for example in part) == sorted(map(id, short + long))
+    assert in_parts([[], long], 2) == [long]
 
 
 def test_collate_pads_on_the_right_inputs_with_pad_and_labels_with_ignored() -> None:

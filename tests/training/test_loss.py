@@ -15,13 +15,12 @@ from tinygpt.data.tokenizer import CharacterTokenizer
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
-from tinygpt.training import loop
 from tinygpt.training import loss as loss_module
 from tinygpt.training.batches import Batch, collate
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.loop import store_for, train
-from tinygpt.training.loss import bits_per_character, loss_divisor, masked_loss, training_loss, validation_loss
+from tinygpt.training.loss import bits_per_character, masked_loss, training_loss, validation_loss
 from tinygpt.training.threads import threads
 
 TOKENIZER = CharacterTokenizer.from_corpus([])
@@ -68,34 +67,6 @@ def test_on_several_threads_every_row_is_validated_and_nothing_is_kept_for_a_gra
             assert validation_loss(gpt, rows, threads=several) == pytest.approx(alone, rel=1e-5)
     assert len(with_gradient) > 10
     assert not any(with_gradient)
-
-
-def test_a_label_counts_more_or_less_by_how_many_a_step_has() -> None:
-    assert loss_divisor(90, 10, 0.0) == 90
-    assert loss_divisor(90, 10, 1.0) == 10
-    assert loss_divisor(90, 10, 0.5) == pytest.approx(30)
-
-
-@pytest.mark.parametrize("masked", [True, False])
-def test_a_usual_step_has_as_many_labels_as_steps_have_on_average(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masked: bool
-) -> None:
-    seen: list[tuple[float, float]] = []
-
-    def watched(labels: float, usual: float, length_weight: float) -> float:
-        seen.append((labels, usual))
-        return loss_divisor(labels, usual, length_weight)
-
-    monkeypatch.setattr(loop, "loss_divisor", watched)
-    rows = [Row(f"p{i}", "x" * (1 + 5 * (i % 6))) for i in range(40)]
-    config = TrainConfig(model=CONFIG, batch_size=4, masked=masked, max_steps=9, max_seconds=None)  # 36 rows: a pass
-
-    train(config, rows, folder=tmp_path)
-
-    assert len(seen) == 9
-    assert len({labels for labels, _ in seen}) > 1
-    average = sum(labels for labels, _ in seen) / 9
-    assert [usual for _, usual in seen] == pytest.approx([average] * 9)
 
 
 def test_the_loss_does_not_look_at_how_well_the_prompt_is_predicted() -> None:

@@ -31,7 +31,7 @@ def test_classic_is_the_tutorials_configuration_with_the_time_of_the_default() -
     assert (classic.model.convolution, classic.model.ngrams) == (0, ())
     assert (classic.optimizer, classic.learning_rate, classic.weight_decay) == ("adamw", 1e-3, 0.1)
     assert (classic.precision, classic.batch_size) == ("fp32", 32)
-    assert (classic.decay_from, classic.length_weight) == (0.0, 0.0)
+    assert classic.decay_from == 0.0
     assert (classic.max_seconds, classic.max_steps) == (PRESETS["default"].max_seconds, None)
 
 

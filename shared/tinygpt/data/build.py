@@ -13,7 +13,7 @@ from random import Random
 
 from tinygpt.data.recipes import Family, all_families
 from tinygpt.data.recipes.family import Phrasing
-from tinygpt.data.recipes.rendering import Drawn, DrawValue, NoSuchValues, draw
+from tinygpt.data.recipes.rendering import TRAINING_TYPO, TYPO, Drawn, DrawValue, NoSuchValues, draw
 from tinygpt.data.split import (
     HELD_OUT,
     TRAIN,
@@ -128,7 +128,7 @@ class _Builder:
         phrasings = (held_out_phrasing(family),) if split == "held_out_phrasings" else training_phrasings(family)
         draw_value = _DRAW_VALUE.get(split, known_value)
         for _ in range(MISSES_IN_A_ROW):
-            drawn = _draw(family, phrasings, rng, draw_value)
+            drawn = _draw(family, phrasings, rng, draw_value, TRAINING_TYPO if split == TRAIN else TYPO)
             if drawn is None or (split == "held_out_slots" and not _shows_unseen_value(drawn)):
                 continue
             row = {
@@ -159,9 +159,11 @@ class _Builder:
             shutil.rmtree(left) if left.is_dir() else Path(left).unlink()
 
 
-def _draw(family: Family, phrasings: Sequence[Phrasing], rng: Random, draw_value: DrawValue) -> Drawn | None:
+def _draw(
+    family: Family, phrasings: Sequence[Phrasing], rng: Random, draw_value: DrawValue, typos: float
+) -> Drawn | None:
     try:
-        return draw(family, rng.choice(phrasings), rng, draw_value)
+        return draw(family, rng.choice(phrasings), rng, draw_value, typos)
     except NoSuchValues:
         return None
 

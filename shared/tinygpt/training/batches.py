@@ -1,11 +1,14 @@
 """Which rows make a step, and how they become tensors.
 
-Rows of like length go together, so that little of a batch is padding; the order of the batches stays random.
-An epoch's batches follow from (seed, epoch) alone: a resumed run sees what the uninterrupted one would have.
+A step learns from two groups of rows. Those of a group are of like length, so that little of it is padding; the groups
+are drawn apart, so that a step is not of one length alone. All groups have about as many tokens, as have the steps, and
+two threads with a group each are done at the same time. The order of the groups is random.
+An epoch's steps follow from (seed, epoch) alone: a resumed run sees what the uninterrupted one would have.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -16,11 +19,16 @@ from torch import Tensor
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.tokenizer import PAD
 
+GROUPS = 2
+"""Of rows of like length, in a step."""
 _BATCHES_SORTED_TOGETHER = 64
 _TIME_STEP = 16
 
 
-def round_up(number: int, step: int) -> int:
+Number = TypeVar("Number", int, NDArray[np.int32])
+
+
+def round_up(number: Number, step: int) -> Number:
     """The smallest multiple of `step` that is at least `number`."""
     return -(-number // step) * step
 
@@ -41,34 +49,62 @@ class Batch:
 
 def epoch_batches(
     lengths: NDArray[np.int32], batch_size: int, *, seed: int, epoch: int, skip: int = 0
-) -> Iterator[NDArray[np.int64]]:
-    """Every index once, in batches of `batch_size` (one may be smaller), from the batch number `skip` on.
+) -> Iterator[list[NDArray[np.int64]]]:
+    """Every index once, in batches of `batch_size` on average, from the batch number `skip` on. Each is a list of
+    `GROUPS` groups; where batches are of one row, and at times an epoch's last one, of one group.
 
-    A pool of rows is sorted by length when one of its batches is due, so that an epoch starts at once.
+    A pool of rows is sorted by length when one of its groups is due, so that an epoch starts at once.
     """
     random = np.random.PCG64([seed, epoch])
     order = permutation(random, len(lengths))
-    pool = batch_size * _BATCHES_SORTED_TOGETHER
-    for batch in permutation(random, batch_count(lengths, batch_size))[skip:].tolist():
-        start = batch * batch_size
-        rows = order[start - start % pool :][:pool]
-        by_length = rows[np.argsort(lengths[rows], kind="stable")]
-        yield by_length[start % pool :][:batch_size]
+    pool_size = batch_size * _BATCHES_SORTED_TOGETHER
+    of_a_pool, of_the_last = (_group_count(rows, batch_size) for rows in (pool_size, len(order) % pool_size))
+    of_a_batch = min(GROUPS, batch_size)
+    shuffled = permutation(random, len(order) // pool_size * of_a_pool + of_the_last)
+
+    def rows_of(group: int) -> NDArray[np.int64]:
+        pool, place = divmod(group, of_a_pool)
+        rows = order[pool * pool_size :][:pool_size]
+        return _grouped(rows, lengths[rows], _group_count(len(rows), batch_size))[place]
+
+    for start in range(skip * of_a_batch, len(shuffled), of_a_batch):
+        yield [rows_of(group) for group in shuffled[start:][:of_a_batch].tolist()]
+
+
+def _group_count(rows: int, batch_size: int) -> int:
+    return min(rows, GROUPS * batch_count(rows, batch_size))
+
+
+def _grouped(rows: NDArray[np.int64], lengths: NDArray[np.int32], groups: int) -> list[NDArray[np.int64]]:
+    """The rows by their lengths in `groups` groups of about as many tokens each, and of one row at least."""
+    by_length = np.argsort(lengths, kind="stable")
+    tokens = round_up(lengths[by_length], _TIME_STEP)
+    middles = np.cumsum(tokens) - tokens / 2
+    number = np.arange(1, groups)
+    ends = np.searchsorted(middles, number * (tokens.sum() / groups))
+    ends = np.maximum.accumulate(ends - number).clip(0, len(rows) - groups) + number  # none is empty
+    return np.split(rows[by_length], ends)
 
 
 def endless_batches(
     lengths: NDArray[np.int32], batch_size: int, *, seed: int, skip: int = 0
-) -> Iterator[NDArray[np.int64]]:
+) -> Iterator[list[NDArray[np.int64]]]:
     """Epoch after epoch, from the batch number `skip` on."""
-    epoch, skip = divmod(skip, batch_count(lengths, batch_size))
+    epoch, skip = divmod(skip, batch_count(len(lengths), batch_size))
     while True:
         yield from epoch_batches(lengths, batch_size, seed=seed, epoch=epoch, skip=skip)
         epoch, skip = epoch + 1, 0
 
 
-def batch_count(lengths: NDArray[np.int32], batch_size: int) -> int:
-    """Batches of an epoch."""
-    return -(-len(lengths) // batch_size)
+def batch_count(rows: int, batch_size: int) -> int:
+    """Batches of an epoch of so many rows."""
+    return -(-rows // batch_size)
+
+
+def in_parts(groups: Sequence[Sequence[Example]], number: int) -> list[Sequence[Example]]:
+    """The examples of a step in about `number` parts, each of one group."""
+    of_a_group = max(1, -(-number // len(groups)))
+    return [part for group in groups for i in range(of_a_group) if (part := group[i::of_a_group])]
 
 
 def permutation(random: np.random.PCG64, size: int) -> NDArray[np.int64]:

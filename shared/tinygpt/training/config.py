@@ -21,14 +21,14 @@ class TrainConfig:
     """`byte_pair`: byte-pair encoding (Sennrich et al., 2016) on the level of bytes as in GPT-2 (Radford et al., 2019),
     trained on the training rows; at most 1,024 tokens."""
     batch_size: int = 64
-    """Rows in an optimiser step."""
+    """Rows in an optimiser step, on average: all steps have about as many tokens (`batches.py`)."""
     micro_batches: int = 1
     """Parts that a step's rows are computed in, to save memory; the gradient is the same."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """`muon`: Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for the rest."""
     learning_rate: float = 1e-2
     """AdamW's peak, after the warm-up."""
-    muon_learning_rate: float = 0.02
+    muon_learning_rate: float = 0.014
     """Muon's peak."""
     table_learning_rate: float = 0.02
     """Peak of the row-wise Adagrad that learns the table of n-grams (Duchi et al., 2011; `rowwise_adagrad.py`)."""
@@ -40,9 +40,6 @@ class TrainConfig:
     warmup_steps: int = 50
     weight_decay: float = 0.1
     """On matrices only (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019)."""
-    length_weight: float = 0.5
-    """How far a step counts by its number of labels (`loss_divisor`): with 0 all steps count alike, by their mean loss,
-    with 1 all labels. Rows of one length share a step, so with 0 a label of short rows counts for more."""
     future_weight: float = 0.3
     """What the loss of each of the model's `future_tokens` counts, beside 1 for the next token's."""
     ngram_dropout: float = 0.8
@@ -74,8 +71,8 @@ class TrainConfig:
             raise ValueError(f"micro_batches must be between 1 and batch_size ({self.batch_size})")
         if self.held_out_share <= 0 or self.held_out_share >= 1:
             raise ValueError("held_out_share must be between 0 and 1")
-        if self.future_weight < 0 or not 0 <= self.length_weight <= 1:
-            raise ValueError("future_weight must be at least 0, length_weight between 0 and 1")
+        if self.future_weight < 0:
+            raise ValueError("future_weight must be at least 0")
         if not 0 <= self.decay_from < 1:
             raise ValueError("decay_from must be at least 0 and below 1")
         if not 0 <= self.ngram_dropout < 1:
@@ -95,7 +92,6 @@ PRESETS: dict[str, TrainConfig] = {
         optimizer="adamw",
         learning_rate=1e-3,
         decay_from=0.0,
-        length_weight=0.0,
         precision="fp32",
         max_seconds=590.0,
         evaluations=20,

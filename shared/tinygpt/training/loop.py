@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,12 @@ from tinygpt.contracts.runs import Progress, RunMetrics
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.rows import Row
 from tinygpt.model import fused
-from tinygpt.training.batches import batch_count, collate, drop_ngrams, endless_batches, ngram_dropout
+from tinygpt.training.batches import batch_count, collate, drop_ngrams, endless_batches, in_parts, ngram_dropout
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
 from tinygpt.training.distributed import ALONE, World
 from tinygpt.training.frequent_ngrams import frequent_ngrams
-from tinygpt.training.loss import bits_per_character, loss_divisor, training_loss, usual_labels, validation_loss
+from tinygpt.training.loss import bits_per_character, training_loss, validation_loss
 from tinygpt.training.memory import memory_errors
 from tinygpt.training.schedule import budget_used, learning_rate_scale
 from tinygpt.training.state import TrainingState
@@ -140,9 +141,7 @@ class _Run:
             data.keep_training_rows(folder / TRAINING_ROWS)
         self.threads = ONE_THREAD
         self.weights = list(self.state.model.parameters())
-        self.batches_of_an_epoch = batch_count(self.training.lengths, self.config.batch_size)
-        counts = self.training.label_counts if config.masked else self.training.lengths
-        self.usual_labels = usual_labels(counts, self.config.batch_size)
+        self.batches_of_an_epoch = batch_count(len(self.training), self.config.batch_size)
         self.labelled_tokens = 0
         self.started_at = self.saved_at = time.monotonic()
 
@@ -156,7 +155,8 @@ class _Run:
         fused.warm(state.model.head.weight, self._poll)
         reason, used = self._decide()
         while reason is None:
-            self._take_step([self.training[i] for i in self.world.share(next(batches).tolist())], used)
+            groups = [self.world.share(group.tolist()) for group in next(batches)]
+            self._take_step([[self.training[i] for i in group] for group in groups], used)
             if self.world.is_first:
                 self._after_step()
             reason, used = self._decide()
@@ -185,17 +185,17 @@ class _Run:
             return StopReason.MAX_SECONDS
         return None
 
-    def _take_step(self, examples: Sequence[Example], used: float) -> None:
-        """One optimiser step on the examples of all processes, `examples` in this one.
+    def _take_step(self, groups: Sequence[Sequence[Example]], used: float) -> None:
+        """One optimiser step on the groups of all processes, `groups` in this one.
 
-        Micro-batches and processes are added up as if they were one batch.
+        Groups, micro-batches and processes are added up as if they were one batch.
         """
         state = self.state
         _seed(self.config.seed, state.step, self.world.rank)
-        number = min(self.config.micro_batches * self.threads.number, len(examples))
+        examples = list(chain.from_iterable(groups))
         (labels,) = self.world.sum(sum(map(self._label_count, examples)))
-        divisor = loss_divisor(labels, self.usual_labels, self.config.length_weight)
-        parts = self.threads.map(partial(self._gradient, divisor), [examples[i::number] for i in range(number)])
+        micro_batches = in_parts(groups, self.config.micro_batches * self.threads.number)
+        parts = self.threads.map(partial(self._gradient, labels), micro_batches)
         nats, characters = self.world.sum(
             sum(part.nats for part in parts), sum(map(self._learned_characters, examples))
         )
@@ -212,15 +212,15 @@ class _Run:
         state.recent_losses.append(nats / characters)
         self.labelled_tokens += round(labels)
 
-    def _gradient(self, divisor: float, examples: Sequence[Example]) -> "_Part":
-        """What these examples add to a step whose loss is divided by `divisor`."""
+    def _gradient(self, step_labels: float, examples: Sequence[Example]) -> "_Part":
+        """What these examples add to a step of so many labels, by whose mean loss it learns."""
         config = self.config
         batch = collate(examples, config.model.context_length, masked=config.masked)
         if config.model.ngrams:
             epoch = self.state.step // self.batches_of_an_epoch
             batch = drop_ngrams(batch, ngram_dropout(epoch, config.ngram_dropout), config.seed, epoch)
         loss, nats = training_loss(self.state.model, batch.to(self.world.device), config.future_weight)
-        return _Part(gradient_of(loss / divisor, self.weights), nats)
+        return _Part(gradient_of(loss / step_labels, self.weights), nats)
 
     def _label_count(self, example: Example) -> int:
         return len(example.ids) - (example.labels.count(IGNORED) if self.config.masked else 0)

@@ -4,10 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tinygpt.data.examples import IGNORED, Example
@@ -37,21 +35,6 @@ def training_loss(model: TinyGPT, batch: Batch, future_weight: float) -> tuple[T
         later = F.pad(batch.labels[:, ahead:], (0, ahead), value=IGNORED)
         loss = loss + future_weight * _cross_entropy(logits, later, labelled)
     return loss, nats
-
-
-def usual_labels(counts: NDArray[np.int32], batch_size: int) -> float:
-    """How many labels full steps of `batch_size` rows have on average, where rows have `counts` of them."""
-    return min(batch_size, len(counts)) * float(counts.mean())
-
-
-def loss_divisor(labels: float, usual: float, length_weight: float) -> float:
-    """What the summed loss of a step on so many labels is divided by, where `usual` is `usual_labels`.
-
-    With a `length_weight` of 0 that is `labels`, which makes it their mean loss; with 1 `usual`, so that a label counts
-    the same in whatever step; and between a geometric mean of the two.
-    """
-    divisor: float = labels ** (1 - length_weight) * usual**length_weight
-    return divisor
 
 
 def _labelled(batch: Batch) -> Tensor:

@@ -12,7 +12,7 @@ from tinygpt.training.muon import Muon
 from tinygpt.training.rowwise_adagrad import RowwiseAdagrad
 from tinygpt.training.threads import ONE_THREAD, Threads
 
-_MUON_MOMENTUM = 0.95
+_MUON_MOMENTUM = 0.9
 _MUON_WEIGHT_DECAY = 0.01
 
 

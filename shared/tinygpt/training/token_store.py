@@ -66,12 +66,6 @@ class StoredExamples(Sequence[Example]):
         """`len(example.ids)` of every example."""
         return np.diff(self._offsets).astype(np.int32) - 1
 
-    @property
-    def label_counts(self) -> NDArray[np.int32]:
-        """How many labels every example has: its code's tokens and `<EOS>`."""
-        counts: NDArray[np.int32] = (np.diff(self._offsets) - self._code_starts).astype(np.int32)
-        return counts
-
     def __len__(self) -> int:
         return len(self._code_starts)
 

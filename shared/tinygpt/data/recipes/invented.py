@@ -27,7 +27,15 @@ _IN_USE_TEXT = """
 json csv re os math random date datetime timedelta path file result total count text out io self cls args row rows
 index item items number numbers word words key value values line lines letter cases draw seed code
 """
+_TASKS_TEXT = """
+average count sum square cube double sort merge join split strip trim update remove insert append reverse flip swap
+filter group round convert import export print read write load save open close start end copy delete find search format
+capitalize multiply divide add subtract total compare index pick select shift rotate repeat replace return check
+"""
 _NOUNS = _NOUNS_TEXT.split()
+_TASKS = _TASKS_TEXT.split()
+LIKE_A_TASK = 0.08
+"""Of altered names."""
 _IN_USE = frozenset(_IN_USE_TEXT.split())
 """Names that the code or the checks of some family use for themselves."""
 
@@ -58,13 +66,26 @@ def invented_name(rng: Random) -> str:
             return name
 
 
+def name_like_a_task(rng: Random) -> str:
+    """A name that sounds like what a prompt may ask for: "counts", "merged", "split_list"."""
+    while True:
+        task = rng.choice(_TASKS)
+        past = task + "d" if task.endswith("e") else task + "ed"
+        name = rng.choice((task + "s", task + "s", past, past, f"{task}_{rng.choice(_NOUNS)}"))
+        if _is_usable(name):
+            return name
+
+
 def altered_name(name: str, rng: Random) -> str:
-    """A name with the beginning of a known one, which then foretells nothing of its end: "accounrt", "repl", "stufff".
+    """A name with the beginning of a known one, which then foretells nothing of its end: "accounrt", "repl", "stufff";
+    or at times a `name_like_a_task`.
 
     It is `name` itself where that is too short, or what came of it can't be used.
     """
     if len(name) < 3:
         return name
+    if name.islower() and rng.random() < LIKE_A_TASK:
+        return name_like_a_task(rng)
     at = rng.randrange(2, len(name) + 1)
     kept, letter, rest = name[: at - 1], name[at - 1], name[at:]
     altered = rng.choice(
@@ -103,3 +124,12 @@ def invented_phrase(rng: Random) -> str:
     """One to three words: "tax over", "brel my list"."""
     words = (rng.choice(_NOUNS) if rng.random() < 0.6 else _syllables(rng) for _ in range(rng.choice((1, 2, 2, 3))))
     return " ".join(words)
+
+
+def altered_phrase(phrase: str, rng: Random) -> str:
+    """A phrase with the words of a known one but for a word fewer, a word more, or another in its place."""
+    words = phrase.split()
+    at = rng.randrange(len(words))
+    other = rng.choice(_NOUNS) if rng.random() < 0.5 else _syllables(rng)
+    changes = [[other], [words[at], other]] + [[]] * (len(words) > 1)
+    return " ".join([*words[:at], *rng.choice(changes), *words[at + 1 :]])

@@ -23,6 +23,7 @@ AS_FUNCTION = 0.12
 UNNAMED = 0.6
 NAMED_FUNCTION = 0.35
 TYPO = 0.05
+TRAINING_TYPO = 0.1
 CAPITAL = 0.15
 QUESTION_MARK = 0.4
 SPOKEN = 0.5
@@ -61,8 +62,9 @@ DrawValue = Callable[[Pool, Random], str | None]
 """Draws a slot's value from its pool; None is drawn anew."""
 
 
-def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue) -> Drawn:
-    """One row of the family in this phrasing, with slot values of `draw_value`.
+def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue, typos: float = TYPO) -> Drawn:
+    """One row of the family in this phrasing, with slot values of `draw_value`, and in `typos` of all rows a mistyped
+    word.
 
     Raises:
         NoSuchValues: no values were drawn that meet the family's `where`.
@@ -75,7 +77,7 @@ def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue)
     text = _framed(text, phrasing, as_function, rng)
     values = _values(family, text, unnamed, rng, draw_value)
     text, shown = _mentioned(family, text, values, unnamed, rng)
-    prompt = fill(_slips(text, rng), {**values, **shown})
+    prompt = fill(_slips(text, rng, typos), {**values, **shown})
     in_code = {slot: values[slot] for slot in sorted(family.code_slots)}
     return Drawn(family, prompt, fill(family.code, values), fill(family.full_check, values), in_code, shown)
 
@@ -153,10 +155,10 @@ def _mentioned(
     return MENTION.sub(mention, text), shown
 
 
-def _slips(text: str, rng: Random) -> str:
+def _slips(text: str, rng: Random, typos: float) -> str:
     """What people do when they type: a capital, a question mark or none, now and then a wrong letter."""
     question = text.split()[0] in QUESTION_WORDS
-    if rng.random() < TYPO:
+    if rng.random() < typos:
         text = _typo(text, rng)
     if rng.random() < CAPITAL and not text.startswith("$"):
         text = text[0].upper() + text[1:]

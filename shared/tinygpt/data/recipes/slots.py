@@ -14,6 +14,7 @@ from random import Random
 
 from tinygpt.data.recipes.invented import (
     altered_name,
+    altered_phrase,
     invented_class,
     invented_file,
     invented_name,
@@ -380,7 +381,9 @@ POOLS: dict[str, Pool] = {
     ),
     "cls": Pool(_CLASSES, invent=invented_class, alter=altered_name),
     "attr": Pool(_ATTRIBUTES, invent=invented_name, alter=altered_name),
-    "msg": Pool(_PHRASES, mentions=("'{}'", '"{}"', "'{}'", '"{}"', "{}"), invent=invented_phrase),
+    "msg": Pool(
+        _PHRASES, mentions=("'{}'", '"{}"', "'{}'", '"{}"', "{}"), invent=invented_phrase, alter=altered_phrase
+    ),
     "txt": Pool(
         tuple(f"{stem}.txt" for stem in _STEMS),
         mentions=("{}", "{}", "{}", "'{}'", '"{}"', "the file {}", "a file called {}"),
