@@ -114,7 +114,7 @@ class ProjectLoop:
         return self.learn(self.next_parts(), used)
 
     def next_parts(self) -> list[Batch]:
-        """The next step's rows, a part for each thread."""
+        """The next step's rows, in the parts that the threads take (`in_parts`)."""
         groups = [[self.training[i] for i in group] for group in next(self.order)]
         return [collate(part, self.config.model.context_length) for part in in_parts(groups, self.threads.number)]
 

@@ -182,15 +182,17 @@ def test_the_formula_counts_the_operations_that_torch_counts(data: Data, more: d
     for module in loop.model.modules():
         if isinstance(module, CausalSelfAttention):
             module.fused = False  # torch counts what it sees
-    batch = collate(data.training[:8], _CONTEXT)
+    by_length = sorted(data.training[:12], key=lambda example: len(example.ids))
+    parts = [collate(examples, _CONTEXT) for examples in (by_length[:4], by_length[4:])]
     head_positions: list[int] = []
     loop.model.final_norm.register_forward_hook(lambda _norm, inputs, _normed: head_positions.append(len(inputs[0])))
 
     with FlopCounterMode(display=False) as counter:
-        loss, _ = training_loss(loop.model, batch, future_weight=0.3)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for part in parts:
+            loss, _ = training_loss(loop.model, part, future_weight=0.3)
+            loss.backward()  # type: ignore[no-untyped-call]
 
-    computed, useful = step_flops(loop.model, [batch], head_positions[0])
+    computed, useful = step_flops(loop.model, parts, sum(head_positions))
     assert counter.get_total_flops() == pytest.approx(computed)
     assert 0 < useful < computed
 

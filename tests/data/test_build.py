@@ -12,7 +12,7 @@ import pytest
 
 from tinygpt.data.build import MAX_LENGTH, BuildFailed, Row, build, write_jsonl
 from tinygpt.data.recipes import Family, all_families
-from tinygpt.data.split import normalised
+from tinygpt.data.split import HELD_OUT, TRAIN, normalised
 
 ROWS = 3_000
 
@@ -62,6 +62,32 @@ def test_families_are_balanced_by_weight(rows: list[Row]) -> None:
     counts = Counter(row["family"] for row in rows if row["split"] == "train")
     whole = [counts[family.name] for family in all_families() if family.weight == 1.0]
     assert min(whole) >= 0.6 * max(whole)
+
+
+def test_training_rows_are_mistyped_more_often_than_those_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygpt.data.build.TRAINING_TYPO", 1.0)
+    monkeypatch.setattr("tinygpt.data.build.TYPO", 0.0)
+    phrasings = (
+        *(f"surely {verb} $msg" for verb in ["print", "show", "write", "display"]),
+        *(f"$msg {i}" for i in "abcd"),
+    )
+    family = Family(name="test.shout", say=phrasings, code='print("$msg")', check="pass")
+    rows = [row for row in build(600, families=[family]) if row["prompt"].split()[0].lower()[:2] == "su"]
+
+    asked = {split: [row for row in rows if row["split"] == split] for split in ("train", "held_out_slots")}
+    assert all(row["prompt"].lower().startswith("surely ") for row in asked["held_out_slots"])
+    assert len(asked["held_out_slots"]) > 0
+    assert not all(row["prompt"].lower().startswith("surely ") for row in asked["train"])
+
+
+def test_phrases_are_altered_in_training_and_not_in_what_is_held_out() -> None:
+    phrasings = tuple(f"{verb} $msg" for verb in ["print", "show", "write", "display", "output", "echo", "say", "tell"])
+    rows = build(3_000, families=[Family(name="test.shout", say=phrasings, code='print("$msg")', check="pass")])
+
+    phrases = {split: [row["code"][7:-2] for row in rows if row["split"] == split] for split in (TRAIN, *HELD_OUT)}
+    altered = {split: {p for p in of if p.startswith("i love ")} - {"i love python"} for split, of in phrases.items()}
+    assert altered.pop(TRAIN)
+    assert not any(altered.values())
 
 
 def test_the_working_folder_is_given_back_and_left_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

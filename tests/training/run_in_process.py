@@ -45,10 +45,13 @@ VARIANTS = {
     "modern in bf16": replace(
         _MODERN, model=replace(_MODERN.model, dropout=0.1), micro_batches=2, precision="bf16", max_steps=30
     ),
-    # One row is left over in each epoch, so that the second of two processes has none. AdamW: Muon in bf16 and
-    # Adagrad's first steps, which are signs, make large differences of small ones.
+    # Two processes have unlike shares of these steps. AdamW: Muon in bf16 and Adagrad's first steps, which are signs,
+    # make large differences of small ones.
     "without dropout": replace(_PLAIN, model=replace(_MODERN.model, ngrams=()), batch_size=53, max_steps=20),
     "with a table": replace(_MODERN, batch_size=53, max_steps=20),
+    # Of these the second has none.
+    "a row at a time": replace(_PLAIN, model=replace(_MODERN.model, ngrams=()), batch_size=1, max_steps=20),
+    "a row at a time, with a table": replace(_MODERN, batch_size=1, max_steps=20),
 }
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from itertools import islice
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,7 +15,16 @@ from hypothesis import strategies as st
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.tokenizer import PAD
 from tinygpt.training import batches as plan
-from tinygpt.training.batches import GROUPS, Batch, batch_count, collate, drop_ngrams, in_parts, ngram_dropout, round_up
+from tinygpt.training.batches import (
+    GROUPS_OF_A_STEP,
+    Batch,
+    batch_count,
+    collate,
+    drop_ngrams,
+    in_parts,
+    ngram_dropout,
+    round_up,
+)
 
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=150)
 
@@ -29,24 +39,32 @@ def endless_batches(lengths: list[int], batch_size: int, *, seed: int, skip: int
     return ([group.tolist() for group in batch] for batch in found)
 
 
-@given(lengths, st.integers(1, 20), st.integers(0, 5), st.integers(0, 5))
+pools = st.sampled_from([1, 2, 3, 64])
+"""How many batches are sorted together."""
+
+
+@given(lengths, st.integers(1, 20), st.integers(0, 5), st.integers(0, 5), pools)
 def test_an_epoch_has_every_row_once_in_as_many_batches_as_the_size_asks_for(
-    lengths: list[int], batch_size: int, seed: int, epoch: int
+    lengths: list[int], batch_size: int, seed: int, epoch: int, pool: int
 ) -> None:
-    batches = epoch_batches(lengths, batch_size, seed=seed, epoch=epoch)
+    with mock.patch.object(plan, "_BATCHES_SORTED_TOGETHER", pool):
+        batches = epoch_batches(lengths, batch_size, seed=seed, epoch=epoch)
 
     assert sorted(index for batch in batches for group in batch for index in group) == list(range(len(lengths)))
     assert len(batches) == batch_count(len(lengths), batch_size) == math.ceil(len(lengths) / batch_size)
-    assert all(1 <= len(batch) <= GROUPS for batch in batches)
-    assert sum(len(batch) < GROUPS for batch in batches) <= 1 or batch_size == 1
+    assert all(1 <= len(batch) <= GROUPS_OF_A_STEP for batch in batches)
+    assert sum(len(batch) < GROUPS_OF_A_STEP for batch in batches) <= 1 or batch_size == 1
     assert all(group for batch in batches for group in batch)
 
 
-@given(lengths, st.integers(1, 20), st.integers(0, 40))
-def test_skipping_batches_gives_what_comes_after_them(lengths: list[int], batch_size: int, skip: int) -> None:
-    from_the_start = islice(endless_batches(lengths, batch_size, seed=3), skip, skip + 20)
+@given(lengths, st.integers(1, 20), st.integers(0, 40), pools)
+def test_skipping_batches_gives_what_comes_after_them(
+    lengths: list[int], batch_size: int, skip: int, pool: int
+) -> None:
+    with mock.patch.object(plan, "_BATCHES_SORTED_TOGETHER", pool):
+        from_the_start = list(islice(endless_batches(lengths, batch_size, seed=3), skip, skip + 20))
 
-    assert list(islice(endless_batches(lengths, batch_size, seed=3, skip=skip), 20)) == list(from_the_start)
+        assert list(islice(endless_batches(lengths, batch_size, seed=3, skip=skip), 20)) == from_the_start
 
 
 def test_the_order_follows_from_seed_and_epoch() -> None:
@@ -58,7 +76,8 @@ def test_the_order_follows_from_seed_and_epoch() -> None:
     assert epoch_batches(lengths, 8, seed=1, epoch=1) != first
 
 
-def test_the_order_is_the_same_on_every_machine_and_in_every_version() -> None:
+def test_the_order_is_the_same_on_every_machine_and_in_every_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_BATCHES_SORTED_TOGETHER", 2)
     assert epoch_batches([5, 1, 4, 2, 3, 6, 7], 3, seed=1, epoch=2) == [[[4], [2, 0]], [[3], [1]], [[6], [5]]]
 
 
@@ -69,7 +88,7 @@ def test_rows_of_more_than_one_pool_are_sorted_within_their_pools_only() -> None
     assert all(group == sorted(group) for group in groups)
     long = [group for group in groups if group[0] >= 200]
     assert all(group[-1] - group[0] < 100 for group in long)
-    assert any(group[-1] - group[0] > 8 for group in long)
+    assert any(group[-1] - group[0] > 12 for group in long)
 
 
 def test_rows_of_like_length_are_a_group_and_a_batch_has_groups_of_any_length() -> None:
@@ -94,12 +113,13 @@ def test_groups_have_as_many_tokens_whatever_their_rows_lengths() -> None:
 def test_the_parts_of_a_step_are_each_of_one_group_and_hold_every_example_once() -> None:
     short, long = ([Example([n] * time, [IGNORED] * time, 0) for n in range(5)] for time in (3, 9))
 
-    for number, parts in ((1, 2), (2, 2), (3, 4), (4, 4), (16, 10)):
+    for number, parts in ((1, 2), (2, 2), (3, 6), (4, 4), (5, 10), (16, 10)):
         found = in_parts([short, long], number)
         assert len(found) == parts
         assert all(len({len(example.ids) for example in part}) == 1 for part in found)
         assert sorted(id(example) for part in found for example in part) == sorted(map(id, short + long))
     assert in_parts([[], long], 2) == [long]
+    assert in_parts([long], 2) == [long[::2], long[1::2]]
 
 
 def test_collate_pads_on_the_right_inputs_with_pad_and_labels_with_ignored() -> None:

@@ -46,7 +46,13 @@ def in_two(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize(
-    ("variant", "of_loss", "of_weights"), [("without dropout", 2e-4, 1e-4), ("with a table", 5e-4, 5e-3)]
+    ("variant", "of_loss", "of_weights"),
+    [
+        ("without dropout", 2e-4, 1e-4),
+        ("with a table", 5e-4, 5e-3),
+        ("a row at a time", 2e-4, 1e-4),
+        ("a row at a time, with a table", 5e-4, 5e-3),
+    ],
 )
 def test_two_processes_have_the_loss_curve_and_the_weights_of_one(
     tmp_path: Path, in_two: Callable[[str], Path], variant: str, of_loss: float, of_weights: float

@@ -160,10 +160,10 @@ class _Builder:
 
 
 def _draw(
-    family: Family, phrasings: Sequence[Phrasing], rng: Random, draw_value: DrawValue, typos: float
+    family: Family, phrasings: Sequence[Phrasing], rng: Random, draw_value: DrawValue, typo_share: float
 ) -> Drawn | None:
     try:
-        return draw(family, rng.choice(phrasings), rng, draw_value, typos)
+        return draw(family, rng.choice(phrasings), rng, draw_value, typo_share)
     except NoSuchValues:
         return None
 

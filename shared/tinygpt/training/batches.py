@@ -1,8 +1,8 @@
 """Which rows make a step, and how they become tensors.
 
 A step learns from two groups of rows. Those of a group are of like length, so that little of it is padding; the groups
-are drawn apart, so that a step is not of one length alone. All groups have about as many tokens, as have the steps, and
-two threads with a group each are done at the same time. The order of the groups is random.
+are drawn apart, so that few steps are of one length alone. They have about as many tokens each, but for those of an
+epoch's last rows and groups of a row or two, so that two threads with a group each are done at the same time.
 An epoch's steps follow from (seed, epoch) alone: a resumed run sees what the uninterrupted one would have.
 """
 
@@ -19,8 +19,7 @@ from torch import Tensor
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.tokenizer import PAD
 
-GROUPS = 2
-"""Of rows of like length, in a step."""
+GROUPS_OF_A_STEP = 2
 _BATCHES_SORTED_TOGETHER = 64
 _TIME_STEP = 16
 
@@ -51,7 +50,7 @@ def epoch_batches(
     lengths: NDArray[np.int32], batch_size: int, *, seed: int, epoch: int, skip: int = 0
 ) -> Iterator[list[NDArray[np.int64]]]:
     """Every index once, in batches of `batch_size` on average, from the batch number `skip` on. Each is a list of
-    `GROUPS` groups; where batches are of one row, and at times an epoch's last one, of one group.
+    `GROUPS_OF_A_STEP` groups; where batches are of one row, and at times an epoch's last one, of one group.
 
     A pool of rows is sorted by length when one of its groups is due, so that an epoch starts at once.
     """
@@ -59,31 +58,33 @@ def epoch_batches(
     order = permutation(random, len(lengths))
     pool_size = batch_size * _BATCHES_SORTED_TOGETHER
     of_a_pool, of_the_last = (_group_count(rows, batch_size) for rows in (pool_size, len(order) % pool_size))
-    of_a_batch = min(GROUPS, batch_size)
+    of_a_batch = min(GROUPS_OF_A_STEP, batch_size)
     shuffled = permutation(random, len(order) // pool_size * of_a_pool + of_the_last)
 
     def rows_of(group: int) -> NDArray[np.int64]:
         pool, place = divmod(group, of_a_pool)
         rows = order[pool * pool_size :][:pool_size]
-        return _grouped(rows, lengths[rows], _group_count(len(rows), batch_size))[place]
+        by_length = rows[np.argsort(lengths[rows], kind="stable")]
+        ends = _group_ends(lengths[by_length], _group_count(len(rows), batch_size))
+        return by_length[ends[place] : ends[place + 1]]
 
     for start in range(skip * of_a_batch, len(shuffled), of_a_batch):
         yield [rows_of(group) for group in shuffled[start:][:of_a_batch].tolist()]
 
 
 def _group_count(rows: int, batch_size: int) -> int:
-    return min(rows, GROUPS * batch_count(rows, batch_size))
+    return min(rows, GROUPS_OF_A_STEP * batch_count(rows, batch_size))
 
 
-def _grouped(rows: NDArray[np.int64], lengths: NDArray[np.int32], groups: int) -> list[NDArray[np.int64]]:
-    """The rows by their lengths in `groups` groups of about as many tokens each, and of one row at least."""
-    by_length = np.argsort(lengths, kind="stable")
-    tokens = round_up(lengths[by_length], _TIME_STEP)
+def _group_ends(lengths: NDArray[np.int32], groups: int) -> NDArray[np.int64]:
+    """Where `groups` groups of rows of these lengths, ascending, end, after a 0 for where the first begins: they have
+    about as many tokens each, and one row at least."""
+    tokens = round_up(lengths, _TIME_STEP)
     middles = np.cumsum(tokens) - tokens / 2
-    number = np.arange(1, groups)
+    number = np.arange(groups + 1)
     ends = np.searchsorted(middles, number * (tokens.sum() / groups))
-    ends = np.maximum.accumulate(ends - number).clip(0, len(rows) - groups) + number  # none is empty
-    return np.split(rows[by_length], ends)
+    none_empty: NDArray[np.int64] = np.maximum.accumulate(ends - number).clip(0, len(lengths) - groups) + number
+    return none_empty
 
 
 def endless_batches(
@@ -102,8 +103,9 @@ def batch_count(rows: int, batch_size: int) -> int:
 
 
 def in_parts(groups: Sequence[Sequence[Example]], number: int) -> list[Sequence[Example]]:
-    """The examples of a step in about `number` parts, each of one group."""
-    of_a_group = max(1, -(-number // len(groups)))
+    """The examples of a step in `number` parts of like work, or a multiple of it, each of one group; fewer where there
+    are too few rows."""
+    of_a_group = number if number % len(groups) else number // len(groups)
     return [part for group in groups for i in range(of_a_group) if (part := group[i::of_a_group])]
 
 

@@ -21,9 +21,10 @@ class TrainConfig:
     """`byte_pair`: byte-pair encoding (Sennrich et al., 2016) on the level of bytes as in GPT-2 (Radford et al., 2019),
     trained on the training rows; at most 1,024 tokens."""
     batch_size: int = 64
-    """Rows in an optimiser step, on average: all steps have about as many tokens (`batches.py`)."""
+    """Rows in an optimiser step, on average: steps have about as many tokens each (`batches.py`)."""
     micro_batches: int = 1
-    """Parts that a step's rows are computed in, to save memory; the gradient is the same."""
+    """Parts that each of a step's groups of rows (`batches.py`), or a thread's share of one, is computed in, to save
+    memory; the gradient is the same."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """`muon`: Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for the rest."""
     learning_rate: float = 1e-2

@@ -5,8 +5,8 @@ and every process takes the same step, so that the weights stay the same everywh
 
 The usual wrapper, `DistributedDataParallel` (Li et al., 2020), is not used. It averages over processes, where here
 every label counts the same, whichever process has it; it sums in the weights' format, where here sums are fp32; and it
-needs as many backward passes in each process, where the last batch of an epoch may have fewer rows than there are
-processes. Its gain, to sum while the backward pass still runs, is for models much larger than these.
+needs as many backward passes in each process, where a step may have fewer rows than there are processes.
+Its gain, to sum while the backward pass still runs, is for models much larger than these.
 """
 
 import contextlib
@@ -48,9 +48,14 @@ class World:
     def device(self) -> torch.device:
         return torch.device("cuda", self.local_rank) if torch.cuda.is_available() else torch.device("cpu")
 
-    def share(self, rows: Sequence[T]) -> Sequence[T]:
-        """This process's rows of a batch: every `size`-th, so that shares of rows in order of length are alike."""
-        return rows[self.rank :: self.size]
+    def share(self, groups: Sequence[Sequence[T]]) -> list[Sequence[T]]:
+        """This process's rows of each group of a step: every `size`-th, dealt on from one group to the next, so that
+        shares are alike in number and, where a group's rows are in order of length, in length."""
+        shares, dealt = [], 0
+        for rows in groups:
+            shares.append(rows[(self.rank - dealt) % self.size :: self.size])
+            dealt += len(rows)
+        return shares
 
     @contextlib.contextmanager
     def first_goes_first(self) -> Iterator[None]:

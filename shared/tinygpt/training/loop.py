@@ -155,7 +155,7 @@ class _Run:
         fused.warm(state.model.head.weight, self._poll)
         reason, used = self._decide()
         while reason is None:
-            groups = [self.world.share(group.tolist()) for group in next(batches)]
+            groups = self.world.share([group.tolist() for group in next(batches)])
             self._take_step([[self.training[i] for i in group] for group in groups], used)
             if self.world.is_first:
                 self._after_step()
@@ -194,7 +194,7 @@ class _Run:
         _seed(self.config.seed, state.step, self.world.rank)
         examples = list(chain.from_iterable(groups))
         (labels,) = self.world.sum(sum(map(self._label_count, examples)))
-        micro_batches = in_parts(groups, self.config.micro_batches * self.threads.number)
+        micro_batches = in_parts(groups, self.config.micro_batches * max(len(groups), self.threads.number))
         parts = self.threads.map(partial(self._gradient, labels), micro_batches)
         nats, characters = self.world.sum(
             sum(part.nats for part in parts), sum(map(self._learned_characters, examples))
@@ -213,7 +213,7 @@ class _Run:
         self.labelled_tokens += round(labels)
 
     def _gradient(self, step_labels: float, examples: Sequence[Example]) -> "_Part":
-        """What these examples add to a step of so many labels, by whose mean loss it learns."""
+        """What these examples add to a step that learns by the mean loss of its `step_labels` labels."""
         config = self.config
         batch = collate(examples, config.model.context_length, masked=config.masked)
         if config.model.ngrams:

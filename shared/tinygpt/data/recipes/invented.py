@@ -35,7 +35,7 @@ capitalize multiply divide add subtract total compare index pick select shift ro
 _NOUNS = _NOUNS_TEXT.split()
 _TASKS = _TASKS_TEXT.split()
 LIKE_A_TASK = 0.08
-"""Of altered names."""
+"""The share of altered names that sound like a task."""
 _IN_USE = frozenset(_IN_USE_TEXT.split())
 """Names that the code or the checks of some family use for themselves."""
 
@@ -67,7 +67,7 @@ def invented_name(rng: Random) -> str:
 
 
 def name_like_a_task(rng: Random) -> str:
-    """A name that sounds like what a prompt may ask for: "counts", "merged", "split_list"."""
+    """A name that sounds like what a prompt may ask for: "sorts", "merged", "split_list"."""
     while True:
         task = rng.choice(_TASKS)
         past = task + "d" if task.endswith("e") else task + "ed"
@@ -77,8 +77,8 @@ def name_like_a_task(rng: Random) -> str:
 
 
 def altered_name(name: str, rng: Random) -> str:
-    """A name with the beginning of a known one, which then foretells nothing of its end: "accounrt", "repl", "stufff";
-    or at times a `name_like_a_task`.
+    """A name with the beginning of a known one, which then foretells nothing of its end: "accounrt", "repl", "stufff".
+    At times a `name_like_a_task` instead.
 
     It is `name` itself where that is too short, or what came of it can't be used.
     """
@@ -127,7 +127,8 @@ def invented_phrase(rng: Random) -> str:
 
 
 def altered_phrase(phrase: str, rng: Random) -> str:
-    """A phrase with the words of a known one but for a word fewer, a word more, or another in its place."""
+    """A phrase with the words of a known one but for a word fewer, a word more, or another (by chance the same) in its
+    place."""
     words = phrase.split()
     at = rng.randrange(len(words))
     other = rng.choice(_NOUNS) if rng.random() < 0.5 else _syllables(rng)

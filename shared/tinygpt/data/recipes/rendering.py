@@ -62,9 +62,9 @@ DrawValue = Callable[[Pool, Random], str | None]
 """Draws a slot's value from its pool; None is drawn anew."""
 
 
-def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue, typos: float = TYPO) -> Drawn:
-    """One row of the family in this phrasing, with slot values of `draw_value`, and in `typos` of all rows a mistyped
-    word.
+def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue, typo_share: float = TYPO) -> Drawn:
+    """One row of the family in this phrasing, with slot values of `draw_value`, and with a mistyped word in `typo_share`
+    of all rows.
 
     Raises:
         NoSuchValues: no values were drawn that meet the family's `where`.
@@ -77,7 +77,7 @@ def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue,
     text = _framed(text, phrasing, as_function, rng)
     values = _values(family, text, unnamed, rng, draw_value)
     text, shown = _mentioned(family, text, values, unnamed, rng)
-    prompt = fill(_slips(text, rng, typos), {**values, **shown})
+    prompt = fill(_slips(text, rng, typo_share), {**values, **shown})
     in_code = {slot: values[slot] for slot in sorted(family.code_slots)}
     return Drawn(family, prompt, fill(family.code, values), fill(family.full_check, values), in_code, shown)
 
@@ -155,10 +155,10 @@ def _mentioned(
     return MENTION.sub(mention, text), shown
 
 
-def _slips(text: str, rng: Random, typos: float) -> str:
+def _slips(text: str, rng: Random, typo_share: float) -> str:
     """What people do when they type: a capital, a question mark or none, now and then a wrong letter."""
     question = text.split()[0] in QUESTION_WORDS
-    if rng.random() < typos:
+    if rng.random() < typo_share:
         text = _typo(text, rng)
     if rng.random() < CAPITAL and not text.startswith("$"):
         text = text[0].upper() + text[1:]
