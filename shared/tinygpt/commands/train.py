@@ -32,7 +32,7 @@ def train(
     model: Annotated[Literal["tiny", "small"] | None, typer.Option(help="Size, instead of the preset's.")] = None,
     tokenizer: Annotated[TokenizerKind, typer.Option(help="What a token is.")] = "characters",
     context_length: Annotated[int | None, typer.Option(help="Tokens, prompt and code together.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows in a step.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows in a step, on average.")] = None,
     learning_rate: Annotated[float | None, typer.Option()] = None,
     dropout: Annotated[float | None, typer.Option()] = None,
     max_steps: Annotated[int | None, typer.Option()] = None,

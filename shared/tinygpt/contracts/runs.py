@@ -64,7 +64,7 @@ class TrainRequest(BaseModel):
     )
     model: Literal["tiny", "small"] | None = Field(default=None, description="The size, instead of the preset's.")
     context_length: int | None = Field(default=None, ge=16, le=4096, description="Tokens, prompt and code together.")
-    batch_size: int | None = Field(default=None, ge=1, le=1024, description="Rows in a step.")
+    batch_size: int | None = Field(default=None, ge=1, le=1024, description="Rows in a step, on average.")
     learning_rate: float | None = Field(
         default=None, gt=0, le=1, description="AdamW's peak; Muon's is scaled by the same factor."
     )
