@@ -63,8 +63,8 @@ DrawValue = Callable[[Pool, Random], str | None]
 
 
 def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue, typo_share: float = TYPO) -> Drawn:
-    """One row of the family in this phrasing, with slot values of `draw_value`, and with a mistyped word in `typo_share`
-    of all rows.
+    """One row of the family in this phrasing, with slot values of `draw_value`; a share of `typo_share` has a mistyped
+    word.
 
     Raises:
         NoSuchValues: no values were drawn that meet the family's `where`.
