@@ -50,7 +50,7 @@ class TrainConfig:
     gradient_clip: float = 1.0
     """Largest norm of the gradient of what AdamW learns, taken together."""
     max_steps: int | None = None
-    max_seconds: float | None = 86.0
+    max_seconds: float | None = 78.0
     """Wall-clock budget of the run, evaluation included; the schedule ends with it."""
     evaluations: int = 4
     """Evaluations in a run, evenly spread over its budget."""
