@@ -91,7 +91,9 @@ def draw(rows: Path, folder: Path, context_length: int, batch_size: int, count: 
     own_opened, mapped_opened = _own_mib() - own, _mapped_mib() - mapped
     now = time.perf_counter()
     order = endless_batches(store.training.lengths, batch_size, seed=0)
-    batches = ([collate([store.training[i] for i in group.tolist()], context_length) for group in it] for it in order)
+    batches = (
+        [collate([store.training[i] for i in group.tolist()], context_length) for group in groups] for groups in order
+    )
     positions = padded = 0
     first = None
     for batch in islice(batches, count):
