@@ -1,6 +1,9 @@
 """What many tests need: a real Redis of their own, and rows to train on."""
 
 import contextlib
+import itertools
+import os
+import random
 import socket
 import subprocess
 import time
@@ -13,12 +16,24 @@ import redis
 from tinygpt.runtime.redis_server import redis_binary, redis_command
 
 
+def _ports_of_this_worker() -> Iterator[int]:
+    """Each of pytest-xdist's (at most four) workers has ports of its own, in turn. All are below those that systems
+    take for outgoing connections."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+    own = range(20_000 + 3_000 * worker, 23_000 + 3_000 * worker)
+    return itertools.islice(itertools.cycle(own), random.randrange(len(own)), None)
+
+
+_PORTS = _ports_of_this_worker()
+
+
 def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on loopback that nobody listens on, nor will: two servers of a test never get the same."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports have no end")
 
 
 @contextlib.contextmanager
