@@ -16,7 +16,8 @@ from tinygpt.data.recipes.invented import (
     invented_phrase,
     name_like_a_task,
 )
-from tinygpt.data.recipes.slots import INVENTED, POOLS, Pool
+from tinygpt.data.recipes.pools import POOLS
+from tinygpt.data.recipes.slots import INVENTED, Pool
 from tinygpt.data.split import is_held_out_value
 
 NAMES = [invented_name(Random(seed)) for seed in range(3000)]

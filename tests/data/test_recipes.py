@@ -10,8 +10,9 @@ import pytest
 from tinygpt.data.build import run_check
 from tinygpt.data.recipes import Family, all_families
 from tinygpt.data.recipes.family import MINIMUM_PHRASINGS, gives
+from tinygpt.data.recipes.pools import POOLS
 from tinygpt.data.recipes.rendering import Drawn, draw, expand, render
-from tinygpt.data.recipes.slots import POOLS, Pool, slots_in
+from tinygpt.data.recipes.slots import Pool, slots_in
 from tinygpt.data.recipes.words import SYNONYMS, third_person
 
 FAMILIES = all_families()

@@ -10,8 +10,9 @@ from rapidfuzz import fuzz
 from tinygpt.data.build import Row, build
 from tinygpt.data.recipes import all_families
 from tinygpt.data.recipes.invented import altered_name
+from tinygpt.data.recipes.pools import POOLS
 from tinygpt.data.recipes.rendering import draw
-from tinygpt.data.recipes.slots import POOLS, Pool
+from tinygpt.data.recipes.slots import Pool
 from tinygpt.data.split import (
     HELD_OUT,
     SIMILAR,

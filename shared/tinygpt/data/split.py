@@ -33,7 +33,8 @@ from zlib import crc32
 from rapidfuzz import fuzz
 
 from tinygpt.data.recipes.family import Family, Phrasing
-from tinygpt.data.recipes.slots import POOLS, Pool
+from tinygpt.data.recipes.pools import POOLS
+from tinygpt.data.recipes.slots import Pool
 
 Split = Literal["train", "held_out_slots", "held_out_phrasings", "held_out_compositions", "held_out_beginner"]
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tinygpt.data.recipes.slots import MENTION, POOLS, Pool, pool_name, slots_in
+from tinygpt.data.recipes.pools import POOLS
+from tinygpt.data.recipes.slots import MENTION, Pool, pool_name, slots_in
 
 MINIMUM_PHRASINGS = 8
 
