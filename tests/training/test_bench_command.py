@@ -39,7 +39,7 @@ def test_it_compares_every_alternative_in_one_table_and_two_files(rows: Path, tm
     result = CliRunner().invoke(
         app,
         ["bench", "architectures", "--data", str(rows), "--seconds", "1", "--out", str(out)],
-        env={"COLUMNS": "150"},
+        env={"COLUMNS": "80"},
     )
 
     assert result.exit_code == 0, result.output

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
@@ -69,7 +70,7 @@ def architectures(
                     loss = measured[-1].validation_loss
                     console.print(f"{name}: {loss:.3f}, {(len(runs) - i - 1) * seconds:.0f} s left")
             settings = bake_off.settings(rows, seconds, seeds)
-            console.print(_table(bake_off.COLUMNS, bake_off.table_cells(measured)))
+            console.print(_table(bake_off.COLUMNS, bake_off.table_cells(measured)), soft_wrap=False)
             report = json.dumps(bake_off.as_report(settings, measured), indent=1) + "\n"
             for path, text in {
                 out / "architectures.json": report,
@@ -84,10 +85,12 @@ def architectures(
 
 def _table(columns: tuple[str, ...], lines: list[tuple[str, ...]]) -> Table:
     table = Table(
-        caption="Loss in nats per character of code, at the end. Tokens and characters a second: greedy, one stream."
+        box=box.SIMPLE,
+        pad_edge=False,
+        caption="Validation loss in nats per character of code, at the end. Decoding: greedy, one stream.",
     )
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i > 0)
     for cells in lines:
         table.add_row(*cells)
     return table

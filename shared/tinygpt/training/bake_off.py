@@ -27,8 +27,8 @@ from tinygpt.training.loop import store_for, train
 _EVALUATIONS = 12
 _PROMPTS_DECODED = 16
 _MAX_NEW_TOKENS = 128
-COLUMNS = ("alternative", "validation loss", "parameters", "steps", "tokens/s", "characters/s")
-"""The last two of decoding."""
+COLUMNS = ("alternative", "loss", "parameters", "steps", "tokens/s", "characters/s")
+"""The loss is the validation loss; the last two are of decoding."""
 
 
 @dataclass(frozen=True)
