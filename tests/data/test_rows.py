@@ -216,6 +216,13 @@ def test_a_database_without_the_table_or_columns_says_so(tmp_path: Path, stateme
         read_rows(sqlite(tmp_path, *statements))
 
 
+def test_a_folder_that_is_called_like_a_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.db").mkdir()
+
+    with pytest.raises(InvalidDataset, match=r"rows\.db can't be read as SQLite"):
+        read_rows(tmp_path / "rows.db")
+
+
 def test_a_file_that_is_no_database_is_refused_as_one(tmp_path: Path) -> None:
     (tmp_path / "rows.db").write_text("prompt,code\n" * 100)
 

@@ -78,6 +78,14 @@ def test_a_refusal_counts_the_bad_rows_and_names_the_first(tmp_path: Path) -> No
         store_dataset(tmp_path / "datasets", path, name="mine")
 
 
+def test_a_bad_row_after_many_warnings_is_named(tmp_path: Path) -> None:
+    path = source(tmp_path, [Row("one", "1")] * 150)
+    path.write_text(path.read_text() + "{\n")
+
+    with pytest.raises(InvalidDataset, match="Line 151: not JSON"):
+        store_dataset(tmp_path / "datasets", path, name="mine")
+
+
 def test_the_good_rows_are_kept_when_bad_ones_may_be_skipped(tmp_path: Path) -> None:
     path = source(tmp_path, [*ROWS, Row("long", "x" * 600)])
     path.write_text("{\n" + path.read_text())

@@ -43,6 +43,19 @@ def test_all_problems_are_counted_and_the_first_hundred_kept(tmp_path: Path) -> 
     assert [line for line, _ in problems(report)] == list(range(1, MAX_PROBLEMS + 1))
 
 
+def test_warnings_leave_room_for_the_errors_after_them(tmp_path: Path) -> None:
+    report = validate(jsonl(tmp_path, *[("the same", "1")] * (MAX_PROBLEMS + 9), "{"))
+
+    assert (report.warnings, report.errors) == (MAX_PROBLEMS + 8, 1)
+    assert problems(report)[MAX_PROBLEMS:] == [(MAX_PROBLEMS + 10, "not_json")]
+
+
+def test_prompts_that_training_takes_for_one_are_compared_as_one(tmp_path: Path) -> None:
+    report = validate(jsonl(tmp_path, ("Reverse nums", "a"), ("reverse  nums", "b"), ("reverse nums", "a")))
+
+    assert problems(report) == [(2, "conflict"), (3, "duplicate")]
+
+
 def test_a_row_as_long_as_the_context_is_good_and_one_token_more_is_too_long(tmp_path: Path) -> None:
     report = validate(jsonl(tmp_path, ("p" * 5, "c" * 8), ("p" * 5, "c" * 9)), context_length=16)
 

@@ -11,7 +11,7 @@ from tinygpt.commands.failures import EXIT_FAILED, one_sentence
 from tinygpt.contracts.datasets import ValidationReport
 from tinygpt.data.build import BuildFailed
 from tinygpt.data.bundle import DEFAULT_ROWS, HELD_OUT_FILE, TRAIN_FILE, make_bundle, write_bundle
-from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH, MAX_PROBLEMS, validate
+from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH, validate
 
 app = typer.Typer()
 
@@ -29,7 +29,7 @@ def check(
     ] = DEFAULT_CONTEXT_LENGTH,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Don't list warnings, only count them.")] = False,
 ) -> None:
-    """Report every bad row and the statistics of the good ones. Exits 1 where a row is bad."""
+    """Report bad rows (the first hundred) and the statistics of the good ones. Exits 1 where a row is bad."""
     with one_sentence():
         report = validate(file, context_length=context_length)
     console = Console(highlight=False, soft_wrap=True)
@@ -37,8 +37,8 @@ def check(
         if not (quiet and problem.kind.is_warning):
             word = "warning" if problem.kind.is_warning else "error"
             console.print(f"{file}:{problem.line}: {word}: {problem.message}", markup=False)
-    if report.errors + report.warnings > MAX_PROBLEMS:
-        console.print(f"… {report.errors + report.warnings - MAX_PROBLEMS} more")
+    if left_out := report.errors + report.warnings - len(report.problems):
+        console.print(f"… {left_out} more")
     console.print(_table(report))
     if not report.ok:
         raise typer.Exit(EXIT_FAILED)

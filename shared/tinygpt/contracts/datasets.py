@@ -49,7 +49,7 @@ class RowStatistics(BaseModel):
 class ValidationReport(BaseModel):
     """The whole file read: every problem, and statistics over the good rows.
 
-    `problems` holds the first `MAX_PROBLEMS`; `errors` and `warnings` count all of them.
+    `problems` holds the first hundred errors and as many warnings; `errors` and `warnings` count all of them.
     """
 
     errors: int = 0

@@ -59,14 +59,17 @@ class TrainRequest(BaseModel):
     )
     preset: Literal["quick-start", "default", "classic"] = Field(
         default="default",
-        description="`quick-start`: about 90 s on 2 cores; `default`: at most 10 minutes; `classic`: the tutorial's "
+        description="`quick-start`: about 80 s on 2 cores; `default`: at most 10 minutes; `classic`: the tutorial's "
         "network and AdamW alone, for comparison, at most 10 minutes.",
     )
     model: Literal["tiny", "small"] | None = Field(default=None, description="The size, instead of the preset's.")
     context_length: int | None = Field(default=None, ge=16, le=4096, description="Tokens, prompt and code together.")
     batch_size: int | None = Field(default=None, ge=1, le=1024, description="Rows in a step, on average.")
     learning_rate: float | None = Field(
-        default=None, gt=0, le=1, description="AdamW's peak; Muon's is scaled by the same factor."
+        default=None,
+        gt=0,
+        le=1,
+        description="AdamW's peak; those of Muon and of the n-grams are scaled by the same factor.",
     )
     dropout: float | None = Field(default=None, ge=0, lt=1)
     max_steps: int | None = Field(default=None, ge=1, le=10_000_000)

@@ -1,5 +1,6 @@
 """Rows of `{"prompt", "code"}`, read one by one from JSONL, CSV or SQLite. Further keys are kept."""
 
+import contextlib
 import csv
 import json
 import re
@@ -71,7 +72,7 @@ def stream_rows(path: Path, format: Format | None = None) -> Iterator[Row]:
     empty = True
     for line, row in scan_rows(path, format):
         if isinstance(row, RowProblem):
-            raise InvalidDataset(f"{path.name}, line {line}: {row.message} `tinygpt data check` lists every bad row.")
+            raise InvalidDataset(f"{path.name}, line {line}: {row.message} `tinygpt data check` lists the bad rows.")
         empty = False
         yield row
     if empty:
@@ -142,24 +143,25 @@ def _is_utf8(cells: Iterable[str]) -> bool:
 def _scan_sqlite(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
     if not path.exists():
         raise FileNotFoundError(2, "no such file")
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-    connection.row_factory = sqlite3.Row
-    # A schema comes from the file's author: it may not call functions of its own, nor make giants out of a small file.
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_SQLITE_VALUE)
-    connection.execute("PRAGMA trusted_schema = OFF")
     try:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        if not tables:
-            raise InvalidDataset(f"{path.name} has no table: give it a table `rows` with the columns prompt and code.")
-        table = "rows" if "rows" in tables else tables[0]
-        cursor = connection.execute(f'SELECT * FROM "{table.replace(chr(34), chr(34) * 2)}"')
-        _require_columns(path, f"table {table!r}", [column[0] for column in cursor.description])
-        for position, record in enumerate(cursor, start=1):
-            yield position, row_from(dict(record), position)
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            # A schema comes from the file's author: it may not call functions of its own, nor make giants of a small
+            # file.
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_SQLITE_VALUE)
+            connection.execute("PRAGMA trusted_schema = OFF")
+            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            if not tables:
+                raise InvalidDataset(
+                    f"{path.name} has no table: give it a table `rows` with the columns prompt and code."
+                )
+            table = "rows" if "rows" in tables else tables[0]
+            cursor = connection.execute(f'SELECT * FROM "{table.replace(chr(34), chr(34) * 2)}"')
+            _require_columns(path, f"table {table!r}", [column[0] for column in cursor.description])
+            for position, record in enumerate(cursor, start=1):
+                yield position, row_from(dict(record), position)
     except sqlite3.DatabaseError as error:
         raise InvalidDataset(f"{path.name} can't be read as SQLite: {error}.") from error
-    finally:
-        connection.close()
 
 
 def _require_columns(path: Path, where: str, columns: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tinygpt.contracts.datasets import ProblemKind, RowProblem, RowStatistics, ValidationReport
 from tinygpt.contracts.errors import InvalidDataset
+from tinygpt.data.examples import normalise
 from tinygpt.data.rows import Format, Row, scan_rows
 
 DEFAULT_CONTEXT_LENGTH = 512
@@ -21,7 +22,7 @@ def validate(
 ) -> ValidationReport:
     """Read every row of `path`. The file is fit for training when `report.ok`.
 
-    `problems` keeps the first `MAX_PROBLEMS`; the counts are of all.
+    `problems` keeps the first `MAX_PROBLEMS` errors and as many warnings; the counts are of all.
     """
     report = _Report()
     lengths: list[int] = []
@@ -71,16 +72,18 @@ class _Report:
     def add(self, problem: RowProblem) -> None:
         if problem.kind.is_warning:
             self.warnings += 1
+            alike = self.warnings
         else:
             self.errors += 1
-        if len(self.problems) < MAX_PROBLEMS:
+            alike = self.errors
+        if alike <= MAX_PROBLEMS:
             self.problems.append(problem)
 
 
 def _compare_with_seen(seen: dict[str, dict[int, int]], row: Row, line: int, report: _Report) -> None:
     """Point out a row that repeats an earlier one, or gives its prompt other code. `seen` has, for every prompt, the
     hash of each of its codes with the line where it first stood."""
-    lines = seen.setdefault(row.prompt, {})
+    lines = seen.setdefault(normalise(row.prompt), {})
     earlier = lines.get(hash(row.code))
     if earlier is not None:
         report.add(

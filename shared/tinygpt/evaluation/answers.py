@@ -1,9 +1,11 @@
 """Asking a generator many prompts at once: each text that the model writes gives its own answer and the system's."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+
+from pydantic import ValidationError
 
 from tinygpt.contracts.errors import InvalidRequest
 from tinygpt.contracts.generation import GenerateRequest, Source
@@ -56,21 +58,22 @@ def answer_all(
     no_answer = Answer("", "none")
     answers = [BothAnswers([no_answer] * sampling.samples, [no_answer] * sampling.samples) for _ in prompts]
     total = len(prompts) * sampling.samples
-    to_ask = _requests(prompts, sampling)
+    to_ask = iter(range(total))
     news: SimpleQueue[Event] = SimpleQueue()
     asked: dict[int, tuple[int, GenerateRequest]] = {}
     on_done(0)
     done = 0
     try:
         while done < total:
-            while len(asked) < _ASKED_A_SLOT * generator.engine.slots and (next_one := next(to_ask, None)):
+            while len(asked) < _ASKED_A_SLOT * generator.engine.slots and (number := next(to_ask, None)) is not None:
                 try:
-                    (decode_request,) = generator.decode_requests(next_one[1])
-                except InvalidRequest:  # a prompt that leaves no room in the context
+                    request = _request(prompts, sampling, number)
+                    (decode_request,) = generator.decode_requests(request)
+                except (InvalidRequest, ValidationError):  # a prompt that leaves no room, or longer than one may be
                     done += 1
                 else:
                     (handle,) = generator.engine.submit([decode_request], news.put)
-                    asked[handle] = next_one
+                    asked[handle] = (number, request)
             with contextlib.suppress(Empty):
                 event = news.get(timeout=_SECONDS_BETWEEN_REPORTS if asked else 0)
                 number, request = asked.pop(event.id)
@@ -83,19 +86,15 @@ def answer_all(
     return answers
 
 
-def _requests(prompts: Sequence[str], sampling: Sampling) -> Iterator[tuple[int, GenerateRequest]]:
-    """Every sample of every prompt, numbered."""
-    for position, prompt in enumerate(prompts):
-        for sample in range(sampling.samples):
-            yield (
-                position * sampling.samples + sample,
-                GenerateRequest(
-                    prompt=prompt,
-                    temperature=sampling.temperature,
-                    max_new_tokens=sampling.max_new_tokens,
-                    seed=(sampling.seed * 1_000_003 + position) * 1_009 + sample,
-                ),
-            )
+def _request(prompts: Sequence[str], sampling: Sampling, number: int) -> GenerateRequest:
+    """The request of this number: all samples of the first prompt come first, then those of the next."""
+    position, sample = divmod(number, sampling.samples)
+    return GenerateRequest(
+        prompt=prompts[position],
+        temperature=sampling.temperature,
+        max_new_tokens=sampling.max_new_tokens,
+        seed=(sampling.seed * 1_000_003 + position) * 1_009 + sample,
+    )
 
 
 def _both(generator: CodeGenerator, request: GenerateRequest, event: Event) -> tuple[Answer, Answer]:

@@ -21,6 +21,4 @@ def memory_errors() -> Iterator[None]:
         raise
 
 
-_OUT_OF_MEMORY = (
-    "Memory ran out: train with a smaller batch_size or context_length, with more micro_batches, or a smaller model."
-)
+_OUT_OF_MEMORY = "Memory ran out: train with a smaller batch_size or context_length, or a smaller model."

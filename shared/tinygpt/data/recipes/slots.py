@@ -23,7 +23,7 @@ class Pool:
     one value ("three" for "3"). A `variable` becomes a parameter when an expression is asked for as a function;
     there, `unnamed` may stand in the prompt ("a list"), and `defaults` are then the parameters' names.
     Only values of an `open` pool are ever held out of training. `invent` makes up a value that is in no list; `alter`
-    makes another of a listed one, for training.
+    makes another of one drawn, for training.
     """
 
     values: tuple[str, ...]
