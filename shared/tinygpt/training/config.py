@@ -40,7 +40,8 @@ class TrainConfig:
     """Where the linear decay ends, as a share of the peak."""
     warmup_steps: int = 50
     weight_decay: float = 0.1
-    """On matrices only (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019)."""
+    """Of AdamW, on matrices only; those that Muon updates have one of their own (`optimizer.py`; Loshchilov & Hutter,
+    "Decoupled Weight Decay Regularization", 2019)."""
     future_weight: float = 0.3
     """What the loss of each of the model's `future_tokens` counts, beside 1 for the next token's."""
     ngram_dropout: float = 0.8
