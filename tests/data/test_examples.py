@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygpt.data.examples import IGNORED, encode_example, encode_examples, split_rows
+from tinygpt.data.examples import ENOUGH_HELD_OUT, IGNORED, encode_example, encode_examples, split_rows
 from tinygpt.data.rows import Row
 from tinygpt.data.tokenizer import EOS, CharacterTokenizer, make_tokenizer
 
@@ -96,6 +96,14 @@ def test_at_least_a_tenth_is_held_out_and_not_much_more() -> None:
     data = [Row(f"add {i}", f"x + {i}") for i in range(1005)]
 
     assert len(split_rows(data).held_out) == 101
+
+
+def test_of_a_large_dataset_no_more_rows_are_held_out_than_tell_checkpoints_apart() -> None:
+    data = [Row(f"add {i}", f"x + {i}") for i in range(60_000)]
+
+    split = split_rows(data)
+
+    assert (len(split.held_out), len(split.training)) == (ENOUGH_HELD_OUT, 60_000 - ENOUGH_HELD_OUT)
 
 
 def test_prompts_that_differ_in_case_and_spaces_only_are_one_prompt() -> None:

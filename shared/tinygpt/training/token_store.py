@@ -14,7 +14,6 @@ or not there. It lies in `training`, for `data` is also the gateway's, which has
 
 import hashlib
 import json
-import math
 import mmap
 import os
 import shutil
@@ -29,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygpt.contracts.errors import InvalidDataset, TrainingFailed
-from tinygpt.data.examples import TOO_FEW_PROMPTS, Example, encode_row, example_of, normalise, prompt_hash
+from tinygpt.data.examples import Example, encode_row, example_of, first_training_hash, normalise, prompt_hash
 from tinygpt.data.rows import Row, stream_rows
 from tinygpt.data.tokenizer import Tokenizer, TokenizerKind, make_tokenizer, tokenizer_from_dict
 from tinygpt.durable import open_whole, sha256_of, storage_errors, sync_folder, write_whole
@@ -217,14 +216,17 @@ def _split_into_files(
             content = f"{row.prompt}\0{row.code}\0".encode()
             prompt = normalise(row.prompt)
             hash_update(content)
-            prompts.append(int.from_bytes(prompt_hash(prompt)))
+            prompts.append(prompt_hash(prompt))
             digests.frombytes(hashlib.blake2b(f"{prompt}\0{row.code}".encode(), digest_size=16).digest())
             line = row.to_json().encode() + b"\n"
             file.write(line)
             ends.append(ends[-1] + len(line))
     distinct = _first_occurrences(np.frombuffer(digests, np.uint64).reshape(-1, 2))
     hashes = np.frombuffer(prompts, np.uint64)[distinct]
-    held_out = hashes < _first_training_hash(hashes, held_out_share)
+    try:
+        held_out = hashes < np.uint64(first_training_hash(hashes.tolist(), held_out_share))
+    except ValueError as error:
+        raise TrainingFailed(f"Training can't start: {error}.") from error
     by_hash = distinct[held_out][np.argsort(hashes[held_out], kind="stable")]
     with spool.open("rb") as whole, mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ) as lines:
         for side, indices in (("training", distinct[~held_out]), ("held_out", by_hash)):
@@ -241,21 +243,6 @@ def _first_occurrences(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
     repeats = np.zeros(len(order), dtype=bool)
     repeats[1:] = (ordered[1:] == ordered[:-1]).all(axis=1)
     return np.sort(order[~repeats])
-
-
-def _first_training_hash(hashes: NDArray[np.uint64], held_out_share: float) -> np.uint64:
-    """The lowest prompt hash that is not held out, given the prompt hash of every distinct row.
-
-    Two prompts with the same 64 bits, one chance in 30 million among a million prompts, would be on the same side.
-    """
-    prompts, rows = np.unique(hashes, return_counts=True)
-    if len(prompts) < 2:
-        raise TrainingFailed(f"Training can't start: {TOO_FEW_PROMPTS}.")
-    wanted = math.ceil(held_out_share * len(hashes))
-    rows_before = np.cumsum(rows) - rows
-    held_out_prompts = min(int((rows_before < wanted).sum()), len(prompts) - 1)
-    first: np.uint64 = prompts[held_out_prompts]
-    return first
 
 
 # -- the tokens
