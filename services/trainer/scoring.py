@@ -56,7 +56,7 @@ def score(
         checkpoint.model, checkpoint.tokenizer, index, model_id="challenger", slots=_SLOTS, backend=_BACKEND
     )
     try:
-        report = evaluate(generator, sample, training_rows=training, workers=1, on_progress=told)
+        report = evaluate(generator, sample, workers=1, on_progress=told)
     except (TinyGPTError, OSError) as error:
         log.warning("the model was not scored", reason=str(error))
         return None

@@ -42,7 +42,7 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def report() -> EvaluationReport:
-    return evaluate(ScriptedGenerator(ANSWERS, TRAINING), ROWS, training_rows=TRAINING, workers=1)
+    return evaluate(ScriptedGenerator(ANSWERS, TRAINING), ROWS, workers=1)
 
 
 def test_the_model_alone_and_the_whole_system_are_scored_apart(report: EvaluationReport) -> None:
@@ -94,7 +94,7 @@ def test_retrieval_and_silence_are_counted() -> None:
     answers = {"reverse the list nums": "", "is n even": ""}
     rows = [row("reverse the list nums", "xs[::-1]", "xs = [1, 2]\nassert eval(code) == [2, 1]"), ROWS[2]]
 
-    report = evaluate(ScriptedGenerator(answers, TRAINING), rows, training_rows=TRAINING, workers=1)
+    report = evaluate(ScriptedGenerator(answers, TRAINING), rows, workers=1)
 
     assert report.overall.model.pass_at_1 == 0
     assert report.outcomes[0].model.reason == "no answer"
@@ -109,7 +109,6 @@ def test_a_prompt_longer_than_a_request_may_have_is_unanswered_and_the_others_ar
     report = evaluate(
         ScriptedGenerator(ANSWERS, TRAINING),
         [too_long, ROWS[2]],
-        training_rows=TRAINING,
         workers=1,
     )
 
@@ -120,7 +119,7 @@ def test_a_prompt_longer_than_a_request_may_have_is_unanswered_and_the_others_ar
 def test_several_samples_give_pass_at_k() -> None:
     answers = {ROWS[0].prompt: ["nums", "nums[::-1]", "nums", "nums"]}
 
-    report = evaluate(ScriptedGenerator(answers), ROWS[:1], training_rows=[], samples=4, temperature=0.8, workers=1)
+    report = evaluate(ScriptedGenerator(answers), ROWS[:1], samples=4, temperature=0.8, workers=1)
 
     assert report.overall.model.pass_at_k == {1: pytest.approx(0.25), 4: 1.0}
     assert report.outcomes[0].model.passed == 1
@@ -129,13 +128,13 @@ def test_several_samples_give_pass_at_k() -> None:
 
 def test_several_greedy_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="temperature"):
-        evaluate(ScriptedGenerator(ANSWERS), ROWS, training_rows=[], samples=2)
+        evaluate(ScriptedGenerator(ANSWERS), ROWS, samples=2)
 
 
 def test_rows_whose_own_code_fails_are_left_out_and_told() -> None:
     wrong = row("wrong", "1", "assert eval(code) == 2")
 
-    report = evaluate(ScriptedGenerator(ANSWERS), [*ROWS, wrong, Row("bare", "1")], training_rows=TRAINING, workers=1)
+    report = evaluate(ScriptedGenerator(ANSWERS), [*ROWS, wrong, Row("bare", "1")], workers=1)
 
     assert report.overall.rows == 4
     assert [broken.prompt for broken in report.broken_rows] == ["wrong"]
@@ -145,13 +144,13 @@ def test_rows_whose_own_code_fails_are_left_out_and_told() -> None:
 @pytest.mark.parametrize("rows", [[Row("bare", "1")], [row("wrong", "1", "assert eval(code) == 2")], []])
 def test_rows_that_can_not_be_judged_are_refused(rows: list[Row]) -> None:
     with pytest.raises(InvalidDataset):
-        evaluate(ScriptedGenerator(ANSWERS), rows, training_rows=[], workers=1)
+        evaluate(ScriptedGenerator(ANSWERS), rows, workers=1)
 
 
 def test_a_forgery_is_no_pass() -> None:
     forged = "type('A', (), {'__eq__': lambda self, other: True})()"
 
-    report = evaluate(ScriptedGenerator({ROWS[0].prompt: forged}), ROWS[:1], training_rows=[], workers=1)
+    report = evaluate(ScriptedGenerator({ROWS[0].prompt: forged}), ROWS[:1], workers=1)
 
     assert report.outcomes[0].model.reason == "uses __eq__, which the expected code does not"
 
@@ -159,9 +158,7 @@ def test_a_forgery_is_no_pass() -> None:
 def test_a_row_that_needs_another_module_of_the_standard_library_can_be_judged() -> None:
     rows = [row("sqlite version", "sqlite3.sqlite_version", "import sqlite3\nassert eval(code)")]
 
-    report = evaluate(
-        ScriptedGenerator({"sqlite version": "sqlite3.sqlite_version"}), rows, training_rows=[], workers=1
-    )
+    report = evaluate(ScriptedGenerator({"sqlite version": "sqlite3.sqlite_version"}), rows, workers=1)
 
     assert report.overall.model.pass_at_1 == 1
 
@@ -177,7 +174,7 @@ def test_progress_comes_with_its_phase_and_an_interrupt_leaves_nothing() -> None
     before = psutil.Process().children(recursive=True)
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(ScriptedGenerator(ANSWERS), ROWS, training_rows=[], workers=1, on_progress=interrupt)
+        evaluate(ScriptedGenerator(ANSWERS), ROWS, workers=1, on_progress=interrupt)
 
     assert [progress.phase for progress in seen][:1] == ["checking the rows"]
     assert EvaluationProgress("answering", 4, 4, 0.0) in [
@@ -248,7 +245,7 @@ def test_what_the_listener_raises_ends_the_answering_and_frees_the_slots() -> No
 def test_the_page_stands_by_itself_and_escapes_what_was_generated(tmp_path: Path) -> None:
     attack = "'</pre><script>alert(1)</script><img src=http://example.org/x>'"
     rows = [row(f"{ROWS[0].prompt} <b>", "nums[::-1]", ROWS[0].extra["check"])]
-    report = evaluate(ScriptedGenerator({rows[0].prompt: attack}), rows, training_rows=TRAINING, workers=1)
+    report = evaluate(ScriptedGenerator({rows[0].prompt: attack}), rows, workers=1)
 
     page = render_page(report)
 

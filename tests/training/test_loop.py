@@ -540,6 +540,9 @@ def test_a_store_that_was_prepared_for_another_configuration_is_refused(tmp_path
         {"evaluations": 0},
         {"patience": 0},
         {"learning_rate": 0.0},
+        {"optimizer": "sgd"},
+        {"precision": "fp16"},
+        {"tokenizer": "words"},
     ],
     ids=str,
 )

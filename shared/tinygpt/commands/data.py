@@ -57,7 +57,7 @@ def build(
     ] = DEFAULT_ROWS,
     seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 0,
 ) -> None:
-    """Grow the bundled dataset from the recipes, running every row's check. Takes a minute or two."""
+    """Grow the bundled dataset from the recipes, running every row's check. Takes some minutes."""
     console = Console(highlight=False, soft_wrap=True)
     with one_sentence():
         try:

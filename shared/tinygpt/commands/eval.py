@@ -87,7 +87,6 @@ def evaluate(
                 report = evaluate_model(
                     generator,
                     chosen,
-                    training_rows=training_rows,
                     samples=samples,
                     temperature=temperature,
                     seed=seed,

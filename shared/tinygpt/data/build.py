@@ -55,7 +55,7 @@ class BuildFailed(Exception):
         self.reason = reason
 
 
-def build(rows: int = 24_000, seed: int = 0, families: Sequence[Family] | None = None) -> list[Row]:
+def build(rows: int, seed: int = 0, families: Sequence[Family] | None = None) -> list[Row]:
     """`rows` distinct rows, each with `prompt`, `code`, `family`, `check` and `split`; the same ones for the same seed.
 
     Every row has passed its check. The checks run in this process, and while they do its working folder is a

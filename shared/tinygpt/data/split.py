@@ -45,7 +45,7 @@ BEGINNER: Split = "held_out_beginner"
 
 SIMILAR = 92.0
 ONE_VALUE_IN = 10
-ALTERED = 0.3
+ALTERED = 0.5
 """How often a training row's name or phrase is altered, where it can be."""
 ONE_PAIR_IN = 8
 PHRASINGS_RANKED = 10

@@ -16,7 +16,7 @@ from tinygpt.evaluation.report import Answered, BrokenRow, EvaluationReport, Gro
 from tinygpt.evaluation.sandbox import WHAT_THIS_IS_NOT, Sandbox
 from tinygpt.evaluation.syntax_tree import SameCode, normalised
 from tinygpt.inference.generator import CodeGenerator
-from tinygpt.inference.postprocess import parses
+from tinygpt.inference.postprocess import parses, syntax_tree
 from tinygpt.inference.retrieval import RetrievalIndex
 
 Phase = Literal["checking the rows", "answering", "judging"]
@@ -36,7 +36,6 @@ def evaluate(
     generator: CodeGenerator,
     rows: Sequence[Row],
     *,
-    training_rows: Sequence[Row],
     samples: int = 1,
     temperature: float = 0.0,
     seed: int = 0,
@@ -49,6 +48,7 @@ def evaluate(
 
     Rows without a `check` are left out, and so are rows whose own code fails its check here. What `on_progress` raises
     stops the evaluation and leaves nothing behind. `workers` processes judge; the generator answers as it was made to.
+    What the model learned from is what the generator retrieves from; without, every answer counts as new.
 
     Raises:
         InvalidDataset: no row has a check that its own code passes.
@@ -89,7 +89,8 @@ def evaluate(
             for answer in (*both.model, *both.system)
         ]
         reasons = why_failed(sandbox, attempts, lambda done, total: told("judging", done, total))
-    outcomes = _outcomes(usable, answers, reasons, training_rows, workers)
+    trained = generator.retrieval or RetrievalIndex([])
+    outcomes = _outcomes(usable, answers, reasons, trained, workers)
     return EvaluationReport(
         model_id=generator.model_id,
         created_at=time.time(),
@@ -97,7 +98,7 @@ def evaluate(
         temperature=temperature,
         seed=seed,
         seconds=round(time.monotonic() - started, 2),
-        training_rows=len(training_rows),
+        training_rows=len(trained),
         sandbox_layers=layers,
         what_this_is_not=WHAT_THIS_IS_NOT,
         overall=Group.of("all", outcomes, samples),
@@ -114,11 +115,8 @@ def _modules_of(rows: Sequence[Row]) -> set[str]:
     """The modules that the rows' own codes and checks import."""
     names: set[str] = set()
     for text in (text for row in rows for text in (row.code, row.extra["check"]) if "import" in text):
-        try:
-            tree = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError):
-            continue
-        for node in ast.walk(tree):
+        tree = syntax_tree(text)
+        for node in ast.walk(tree) if tree is not None else ():
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -130,11 +128,11 @@ def _outcomes(
     rows: Sequence[Row],
     answers: Sequence[BothAnswers],
     reasons: Sequence[str],
-    training_rows: Sequence[Row],
+    trained: RetrievalIndex,
     workers: int,
 ) -> list[RowOutcome]:
-    trained = SameCode(row.code for row in training_rows)
-    matches = RetrievalIndex(training_rows).nearest_of_each([row.prompt for row in rows], workers=workers)
+    known_code = SameCode(row.code for row in trained.rows)
+    matches = trained.nearest_of_each([row.prompt for row in rows], workers=workers)
     remaining = iter(reasons)
     outcomes = []
     for row, both, match in zip(rows, answers, matches, strict=True):
@@ -154,7 +152,7 @@ def _outcomes(
                 nearest_code=match.row.code if match else None,
                 similarity=match.similarity if match else 0.0,
                 memorised=bool(model.code) and match is not None and tree == normalised(match.row.code),
-                seen_code=bool(model.code) and model.code in trained,
+                seen_code=bool(model.code) and model.code in known_code,
             )
         )
     return outcomes

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tinygpt.evaluation.modules import HARMLESS_MODULES
+from tinygpt.inference.postprocess import syntax_tree
 
 _HARMLESS_DUNDER_NAMES = """
 __init__ __name__ __main__ __str__ __repr__ __doc__ __file__ __len__ __iter__ __next__ __enter__ __exit__ __call__
@@ -46,12 +47,12 @@ def refusal(code: str, *, expected: str, check: str) -> str | None:
     modules = answer.modules - model.modules - HARMLESS_MODULES
     if modules:
         return f"imports {min(modules)}, which the expected code does not"
-    stores = answer.module_stores - model.module_stores - _MAY_BE_SET
+    stores = answer.module_stores - model.module_stores
     if trial is not None:
         imported = trial.modules | trial.imported_names
         stores |= {place for place in answer.stores - model.stores if place.partition(".")[0] in imported}
-    if stores - _MAY_BE_SET:
-        return f"changes {min(stores - _MAY_BE_SET)}, which the expected code does not"
+    if changed := stores - _MAY_BE_SET:
+        return f"changes {min(changed)}, which the expected code does not"
     if trial is not None:
         relied_on = (trial.builtins | trial.imported_names) & (answer.bound - answer.imported_names)
         relied_on |= trial.builtins & answer.imported_names
@@ -79,9 +80,8 @@ class _Features:
 
 
 def _features(text: str) -> _Features | None:
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = syntax_tree(text)
+    if tree is None:
         return None
     found = _Features()
     for node in ast.walk(tree):

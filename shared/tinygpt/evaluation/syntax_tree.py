@@ -4,20 +4,22 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 
+from tinygpt.inference.postprocess import syntax_tree
+
 _WORD = re.compile(r"\w+")
-_NO_TREE = (SyntaxError, ValueError, RecursionError, MemoryError, SystemError)
-"""What Python raises on text of which it makes no tree; the last for a parse within a parse."""
 
 
 @lru_cache(maxsize=2**18)
 def normalised(code: str) -> str:
     """The syntax tree as text; the text itself, stripped, where it does not parse."""
-    try:
-        return ast.dump(ast.parse(code))
-    except _NO_TREE:
-        return code.strip()
+    tree = syntax_tree(code)
+    with suppress(RecursionError):  # a tree may be deeper than `dump` goes
+        if tree is not None:
+            return ast.dump(tree)
+    return code.strip()
 
 
 class SameCode:
@@ -42,9 +44,8 @@ class SameCode:
 
 def _words(code: str) -> set[str]:
     """Words that every text of the same code has: its names (but Python reads some letters beyond ASCII as others)."""
-    try:
-        tree = ast.parse(code)
-    except _NO_TREE:
+    tree = syntax_tree(code)
+    if tree is None:
         return set(_WORD.findall(code))
     names = set()
     for node in ast.walk(tree):

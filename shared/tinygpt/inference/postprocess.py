@@ -22,10 +22,16 @@ class PostProcessed:
 def parses(code: str) -> bool:
     """Whether `code` is whole Python with something in it; False too where Python can't tell, as of what is nested too
     deep. An answer is asked about more than once."""
+    tree = syntax_tree(code)
+    return tree is not None and bool(tree.body)
+
+
+def syntax_tree(code: str) -> ast.Module | None:
+    """The tree of `code`; None where Python makes none of it."""
     try:
-        return bool(ast.parse(code).body)
+        return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):  # the last: a parse within a parse
-        return False
+        return None
 
 
 def ignore_syntax_warnings() -> None:

@@ -29,11 +29,11 @@ class RetrievalIndex:
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
+        self.rows = rows
         self._known = [_sorted_words(row.prompt) for row in rows]
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def nearest(self, prompt: str, *, floor: float = 0.0) -> Match | None:
         """The nearest row with a similarity of at least `floor`, else None. Of equals, the first.
@@ -45,7 +45,7 @@ class RetrievalIndex:
 
     def nearest_of_each(self, prompts: Sequence[str], *, floor: float = 0.0, workers: int = 1) -> list[Match | None]:
         """`nearest` of many prompts, by so many threads."""
-        if not self._rows:
+        if not self.rows:
             return [None] * len(prompts)
         matches: list[Match | None] = []
         for start in range(0, len(prompts), _AT_ONCE):
@@ -55,7 +55,7 @@ class RetrievalIndex:
             )
             for query, best, similarity in zip(queries, table.argmax(axis=1), table.max(axis=1), strict=True):
                 near = query and similarity >= floor
-                matches.append(Match(self._rows[best], round(float(similarity), 1)) if near else None)
+                matches.append(Match(self.rows[best], round(float(similarity), 1)) if near else None)
         return matches
 
 

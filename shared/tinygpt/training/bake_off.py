@@ -19,7 +19,7 @@ from tinygpt.inference.decoder import decode
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint
-from tinygpt.model.config import SIZES, Architecture
+from tinygpt.model.config import Architecture
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import PRESETS, TrainConfig
 from tinygpt.training.loop import store_for, train
@@ -60,7 +60,7 @@ class Measured:
 def alternatives(seconds: float, seed: int = 0) -> dict[str, TrainConfig]:
     """What is compared, by name: the preset's transformer, then what differs from it in one thing, and the preset
     `classic`. None stops early, so that each has the same time."""
-    base = replace(PRESETS["quick-start"], model=SIZES["tiny"])
+    base = PRESETS["quick-start"]
     configs = {
         "transformer": base,
         "transformer, classic": PRESETS["classic"],

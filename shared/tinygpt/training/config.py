@@ -1,13 +1,14 @@
 """Every knob of training, and the presets."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tinygpt.contracts.runs import TrainRequest
 from tinygpt.data.tokenizer import TokenizerKind
 from tinygpt.model.config import SIZES, ModelConfig
 
 Precision = Literal["auto", "fp32", "bf16"]
+OptimizerName = Literal["muon", "adamw"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class TrainConfig:
     micro_batches: int = 1
     """Parts that each of a step's groups of rows (`batches.py`), or a thread's share of one, is computed in, to save
     memory; the gradient is the same."""
-    optimizer: Literal["muon", "adamw"] = "muon"
+    optimizer: OptimizerName = "muon"
     """`muon`: Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for the rest."""
     learning_rate: float = 1e-2
     """AdamW's peak, after the warm-up."""
@@ -51,7 +52,7 @@ class TrainConfig:
     gradient_clip: float = 1.0
     """Largest norm of the gradient of what AdamW learns, taken together."""
     max_steps: int | None = None
-    max_seconds: float | None = 78.0
+    max_seconds: float | None = 74.0
     """Wall-clock budget of the run, evaluation included; the schedule ends with it."""
     evaluations: int = 4
     """Evaluations in a run, evenly spread over its budget."""
@@ -67,6 +68,9 @@ class TrainConfig:
     """CPU threads; None leaves torch's choice."""
 
     def __post_init__(self) -> None:
+        for name, kind in (("optimizer", OptimizerName), ("precision", Precision), ("tokenizer", TokenizerKind)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {' or '.join(get_args(kind))}")
         if self.max_steps is None and self.max_seconds is None:
             raise ValueError("give max_steps or max_seconds: a run needs an end")
         if not 1 <= self.micro_batches <= self.batch_size:

@@ -249,10 +249,12 @@ def _first_occurrences(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _learn_tokenizer(kind: TokenizerKind, rows: Iterable[Row]) -> Tokenizer:
-    texts: Iterable[str] = (text for row in rows for text in (row.prompt, row.code))
     if kind == "characters":  # whose `from_corpus` holds all texts at once: their characters do
-        texts = {character for text in texts for character in text}
-    return make_tokenizer(kind, texts)
+        characters: set[str] = set()
+        for row in rows:
+            characters.update(row.prompt, row.code)
+        return make_tokenizer(kind, characters)
+    return make_tokenizer(kind, (text for row in rows for text in (row.prompt, row.code)))
 
 
 def _write_tokens(

@@ -25,15 +25,29 @@ clean final best main next prev input output result answer guess entry record lo
 """
 _IN_USE_TEXT = """
 json csv re os math random date datetime timedelta path file result total count text out io self cls args row rows
-index item items number numbers word words key value values line lines letter cases draw seed code
+index item items number numbers word words key value values line lines letter cases draw seed code groups
 """
 _TASKS_TEXT = """
 average count sum square cube double sort merge join split strip trim update remove insert append reverse flip swap
 filter group round convert import export print read write load save open close start end copy delete find search format
 capitalize multiply divide add subtract total compare index pick select shift rotate repeat replace return check
 """
+_TASK_FORMS_TEXT = """
+averages averaged counts counted sums summed squares squared cubes cubed doubles doubled sorts merges merged joins
+joined splits strips stripped trims trimmed updates updated removes removed inserts inserted appends appended reverses
+flips flipped swaps swapped filters filtered grouped rounds rounded converts converted imports imported exports exported
+prints printed reads writes written loads loaded saves saved opens opened closes closed starts started ends ended copies
+copied deletes deleted finds found searches searched formats formatted multiplies multiplied divides divided adds added
+subtracts subtracted totals compares compared indexes indexed picks picked selects selected shifts shifted rotates
+rotated repeats repeated replaces replaced returns returned checks checked
+"""
+_LITTLE_WORDS_TEXT = """
+a an the is are was my your to of in on at it you we not all and or so no yes have has be for
+"""
 _NOUNS = _NOUNS_TEXT.split()
 _TASKS = _TASKS_TEXT.split()
+_TASK_FORMS = _TASK_FORMS_TEXT.split()
+_LITTLE_WORDS = _LITTLE_WORDS_TEXT.split()
 LIKE_A_TASK = 0.08
 """The share of altered names that sound like a task."""
 _IN_USE = frozenset(_IN_USE_TEXT.split())
@@ -69,9 +83,7 @@ def invented_name(rng: Random) -> str:
 def name_like_a_task(rng: Random) -> str:
     """A name that sounds like what a prompt may ask for: "sorts", "merged", "split_list"."""
     while True:
-        task = rng.choice(_TASKS)
-        past = task + "d" if task.endswith("e") else task + "ed"
-        name = rng.choice((task + "s", task + "s", past, past, f"{task}_{rng.choice(_NOUNS)}"))
+        name = rng.choice(_TASK_FORMS) if rng.random() < 0.8 else f"{rng.choice(_TASKS)}_{rng.choice(_NOUNS)}"
         if _is_usable(name):
             return name
 
@@ -131,6 +143,6 @@ def altered_phrase(phrase: str, rng: Random) -> str:
     place."""
     words = phrase.split()
     at = rng.randrange(len(words))
-    other = rng.choice(_NOUNS) if rng.random() < 0.5 else _syllables(rng)
+    other = rng.choice((rng.choice(_NOUNS), rng.choice(_LITTLE_WORDS), _syllables(rng)))
     changes = [[other], [words[at], other]] + [[]] * (len(words) > 1)
     return " ".join([*words[:at], *rng.choice(changes), *words[at + 1 :]])

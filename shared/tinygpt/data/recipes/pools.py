@@ -213,7 +213,7 @@ _A_STRING = ("a string", "a string", "a text", "a given string", "the string", "
 
 POOLS: dict[str, Pool] = {
     "xs": _variable(
-        _with_affixes(_GENERIC, ("{}",)) + _with_affixes(_NUMERIC + _WORDY, _LIST_AFFIXES),
+        _GENERIC + _with_affixes(_NUMERIC + _WORDY, _LIST_AFFIXES),
         ("list", "list", "list", "array"),
         _TWO_LISTS,
         ("items", "other"),
