@@ -38,7 +38,9 @@ def training_queue(connection: redis.Redis) -> Queue:
 
 _REFUSED = (redis.exceptions.ReadOnlyError, redis.exceptions.OutOfMemoryError, redis.exceptions.ExecAbortError)
 """Writes that Redis won't take now. Others have no class of their own, but a name before the reason."""
-_REFUSED_BY_NAME = re.compile(r"(MISCONF|NOREPLICAS|BUSY)\b")
+_REFUSED_BY_NAME = re.compile(r"(MISCONF|NOREPLICAS|BUSY|OOM|READONLY)\b")
+_BEFORE_A_SCRIPTS_REASON = re.compile(r"Error running script .*: -")
+"""As Redis 6 has it; Redis 7 puts a script's place after the reason."""
 
 
 @contextlib.contextmanager
@@ -51,8 +53,9 @@ def redis_errors() -> Iterator[None]:
             "Redis can't be reached, so runs can't be read or accepted now: try again shortly.", retry_after=2
         ) from error
     except redis.ResponseError as error:
-        # In a pipeline the command with all its data stands before the reason, of a script its place after it.
+        # In a pipeline the command with all its data stands before the reason, of a script its place around it.
         reason = str(error).rpartition("caused error: ")[2].partition(" script: ")[0].rstrip(".")
+        reason = _BEFORE_A_SCRIPTS_REASON.sub("", reason)
         if not isinstance(error, _REFUSED) and not _REFUSED_BY_NAME.match(reason):
             raise
         raise RedisUnavailable(
