@@ -12,8 +12,6 @@ from tinygpt.data.tokenizer import Tokenizer
 
 IGNORED = -100
 """The label of a position that is not learned from: the prompt, and padding (the `ignore_index` of the loss)."""
-ENOUGH_HELD_OUT = 5_000
-"""Rows that tell one checkpoint from another well enough: of a large dataset the rest is better learned from."""
 TOO_FEW_PROMPTS = "the data has fewer than two distinct prompts: one to learn from and one to test with"
 
 
@@ -75,7 +73,7 @@ def split_rows(rows: Sequence[Row], held_out_share: float = 0.1) -> Split:
     hashes = [prompt_hash(prompt) for prompt, _ in distinct]
     first_training = first_training_hash(hashes, held_out_share)
     hashed = list(zip(hashes, distinct.values(), strict=True))
-    training = [row for prompt, row in hashed if prompt >= first_training]
+    training = [row for prompts_hash, row in hashed if prompts_hash >= first_training]
     held_out = sorted((pair for pair in hashed if pair[0] < first_training), key=itemgetter(0))
     return Split(training, [row for _, row in held_out])
 
@@ -83,14 +81,15 @@ def split_rows(rows: Sequence[Row], held_out_share: float = 0.1) -> Split:
 def first_training_hash(hashes: Iterable[int], held_out_share: float) -> int:
     """The lowest prompt hash that is not held out, given the prompt hash of every distinct row.
 
-    Held out is the smallest set of lowest hashes with at least `held_out_share` of the rows, or `ENOUGH_HELD_OUT` of
-    them if that is fewer; at least one prompt, and not the last. Two prompts with the same 64 bits, one chance in 30
-    million among a million prompts, would be on the same side. Raises `ValueError` for fewer than two prompts.
+    Held out is the smallest set of lowest hashes with at least `held_out_share` (above 0, below 1) of the rows, but not
+    the last prompt. So datasets that share prompts hold out mostly the same ones, and a model can be judged on what
+    another's data hold out. Two prompts with the same 64 bits, one chance in 30 million among a million prompts, would
+    be on the same side. Raises `ValueError` for fewer than two prompts.
     """
     ordered = sorted(hashes)
     if not ordered or ordered[0] == ordered[-1]:
         raise ValueError(TOO_FEW_PROMPTS)
-    wanted = min(math.ceil(held_out_share * len(ordered)), ENOUGH_HELD_OUT)
+    wanted = math.ceil(held_out_share * len(ordered))
     next_prompt = bisect_right(ordered, ordered[wanted - 1])
     return ordered[min(next_prompt, len(ordered) - 1)]
 
