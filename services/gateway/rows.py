@@ -6,8 +6,8 @@ from pathlib import Path
 from tinygpt.contracts.datasets import DatasetCard
 from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.contracts.runs import BUNDLED_DATASETS, TrainRequest
-from tinygpt.data.examples import split_rows
-from tinygpt.data.rows import Row, read_rows, write_rows
+from tinygpt.data.examples import normalise
+from tinygpt.data.rows import Row, stream_rows, write_rows
 from tinygpt.data.store import bundled_rows, store_dataset
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH
 from tinygpt.durable import storage_errors
@@ -27,13 +27,13 @@ def stored_dataset(volume: Volume, request: TrainRequest) -> str:
         return store_dataset(volume.datasets, bundled_rows(request.dataset), name=request.dataset).dataset_id
     else:
         card = volume.card(request.dataset)
-    try:
-        split_rows(read_rows(volume.dataset(card.dataset_id) / "rows.jsonl"))
-    except ValueError as error:
+    prompts = (normalise(row.prompt) for row in stream_rows(volume.dataset(card.dataset_id) / "rows.jsonl"))
+    first = next(prompts)
+    if all(prompt == first for prompt in prompts):
         raise InvalidDataset(
             "At least two different prompts are needed, one to learn from and one to test with.",
             param="rows" if request.rows else "dataset",
-        ) from error
+        )
     return card.dataset_id
 
 

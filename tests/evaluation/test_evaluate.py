@@ -116,6 +116,13 @@ def test_a_prompt_longer_than_a_request_may_have_is_unanswered_and_the_others_ar
     assert report.outcomes[0].model.reason == "no answer"
 
 
+def test_without_retrieval_every_answer_is_new() -> None:
+    report = evaluate(ScriptedGenerator(ANSWERS), ROWS, workers=1)
+
+    assert report.training_rows == 0
+    assert not any(outcome.memorised or outcome.seen_code for outcome in report.outcomes)
+
+
 def test_several_samples_give_pass_at_k() -> None:
     answers = {ROWS[0].prompt: ["nums", "nums[::-1]", "nums", "nums"]}
 

@@ -52,6 +52,29 @@ def test_writes_that_redis_refuses_are_a_redis_that_is_away(
     assert "script" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "of_redis",
+    [
+        "Error running script (call to f_e06e): @user_script:1: @user_script: 1: -{}.",  # 6
+        "{} script: e06e, on @user_script:1.",  # 7
+    ],
+    ids=["Redis 6", "Redis 7"],
+)
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "OOM command not allowed when used memory > 'maxmemory'",
+        "MISCONF Errors writing to the AOF file: No space left on device",
+        "READONLY You can't write against a read only replica",
+    ],
+    ids=["OOM", "MISCONF", "READONLY"],
+)
+def test_what_each_redis_says_of_a_scripts_write_is_understood(of_redis: str, refusal: str) -> None:
+    with pytest.raises(RedisUnavailable) as caught, redis_errors():
+        raise redis.ResponseError(of_redis.format(refusal))
+    assert f"can't take writes now ({refusal}):" in caught.value.message
+
+
 def test_a_mistake_of_ours_is_not_taken_for_that(connection: redis.Redis) -> None:
     connection.set("key", "value")
     with pytest.raises(redis.ResponseError, match="wrong kind"), redis_errors():

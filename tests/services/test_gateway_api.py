@@ -24,6 +24,7 @@ from tests.services.conftest import ROWS, StoreModel, serving, settings_of_gatew
 from tinygpt.contracts.errors import ErrorBody, InvalidRequest, ModelLoading, NoModel, TinyGPTError
 from tinygpt.contracts.generation import GenerateResponse, Timings, Usage
 from tinygpt.contracts.runs import DEFAULT_DATASET, RunState, TrainRequest
+from tinygpt.data.store import bundled_rows
 from tinygpt.runtime.queue import connect, training_queue
 from tinygpt.runtime.runs import RunStore
 from tinygpt.runtime.sse import sse_event
@@ -575,6 +576,10 @@ def test_a_chunked_json_body_over_a_megabyte_is_413(door: Door) -> None:
 
     response = gateway.post("/generate", content=chunks(), headers={"Content-Type": "application/json"})
     error_of(response, 413, "too_large")
+
+
+def test_the_bundled_dataset_may_be_uploaded_with_rows_of_ones_own() -> None:
+    assert bundled_rows("bundled").stat().st_size < 0.9e6 * GatewaySettings.model_fields["max_upload_mb"].default
 
 
 def test_a_client_that_asks_first_is_refused_before_it_sends(gateway: httpx.Client) -> None:

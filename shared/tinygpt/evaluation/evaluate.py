@@ -16,7 +16,7 @@ from tinygpt.evaluation.report import Answered, BrokenRow, EvaluationReport, Gro
 from tinygpt.evaluation.sandbox import WHAT_THIS_IS_NOT, Sandbox
 from tinygpt.evaluation.syntax_tree import SameCode, normalised
 from tinygpt.inference.generator import CodeGenerator
-from tinygpt.inference.postprocess import parses, syntax_tree
+from tinygpt.inference.postprocess import parses, tree_of
 from tinygpt.inference.retrieval import RetrievalIndex
 
 Phase = Literal["checking the rows", "answering", "judging"]
@@ -48,7 +48,7 @@ def evaluate(
 
     Rows without a `check` are left out, and so are rows whose own code fails its check here. What `on_progress` raises
     stops the evaluation and leaves nothing behind. `workers` processes judge; the generator answers as it was made to.
-    What the model learned from is what the generator retrieves from; without, every answer counts as new.
+    An answer is new unless it is in the rows of `generator.retrieval`; with no retrieval all are.
 
     Raises:
         InvalidDataset: no row has a check that its own code passes.
@@ -115,7 +115,7 @@ def _modules_of(rows: Sequence[Row]) -> set[str]:
     """The modules that the rows' own codes and checks import."""
     names: set[str] = set()
     for text in (text for row in rows for text in (row.code, row.extra["check"]) if "import" in text):
-        tree = syntax_tree(text)
+        tree = tree_of(text)
         for node in ast.walk(tree) if tree is not None else ():
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tinygpt.evaluation.modules import HARMLESS_MODULES
-from tinygpt.inference.postprocess import syntax_tree
+from tinygpt.inference.postprocess import tree_of
 
 _HARMLESS_DUNDER_NAMES = """
 __init__ __name__ __main__ __str__ __repr__ __doc__ __file__ __len__ __iter__ __next__ __enter__ __exit__ __call__
@@ -80,7 +80,7 @@ class _Features:
 
 
 def _features(text: str) -> _Features | None:
-    tree = syntax_tree(text)
+    tree = tree_of(text)
     if tree is None:
         return None
     found = _Features()

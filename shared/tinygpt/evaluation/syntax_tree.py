@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 
-from tinygpt.inference.postprocess import syntax_tree
+from tinygpt.inference.postprocess import tree_of
 
 _WORD = re.compile(r"\w+")
 
@@ -15,7 +15,7 @@ _WORD = re.compile(r"\w+")
 @lru_cache(maxsize=2**18)
 def normalised(code: str) -> str:
     """The syntax tree as text; the text itself, stripped, where it does not parse."""
-    tree = syntax_tree(code)
+    tree = tree_of(code)
     with suppress(RecursionError):  # a tree may be deeper than `dump` goes
         if tree is not None:
             return ast.dump(tree)
@@ -44,7 +44,7 @@ class SameCode:
 
 def _words(code: str) -> set[str]:
     """Words that every text of the same code has: its names (but Python reads some letters beyond ASCII as others)."""
-    tree = syntax_tree(code)
+    tree = tree_of(code)
     if tree is None:
         return set(_WORD.findall(code))
     names = set()

@@ -22,11 +22,11 @@ class PostProcessed:
 def parses(code: str) -> bool:
     """Whether `code` is whole Python with something in it; False too where Python can't tell, as of what is nested too
     deep. An answer is asked about more than once."""
-    tree = syntax_tree(code)
+    tree = tree_of(code)
     return tree is not None and bool(tree.body)
 
 
-def syntax_tree(code: str) -> ast.Module | None:
+def tree_of(code: str) -> ast.Module | None:
     """The tree of `code`; None where Python makes none of it."""
     try:
         return ast.parse(code)

@@ -24,8 +24,8 @@ class Match:
 class RetrievalIndex:
     """Finds the training row whose prompt is nearest, by rapidfuzz's similarity of the sorted words.
 
-    The training prompts' words are sorted beforehand: `token_sort_ratio`, which sorts them in every search, takes ten
-    times as long. A search lets other threads run.
+    `rows` are the training rows. The words of their prompts are sorted beforehand: `token_sort_ratio`, which sorts them
+    in every search, takes ten times as long. A search lets other threads run.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:

@@ -37,7 +37,8 @@ def training_queue(connection: redis.Redis) -> Queue:
 
 
 _REFUSED = (redis.exceptions.ReadOnlyError, redis.exceptions.OutOfMemoryError, redis.exceptions.ExecAbortError)
-"""Writes that Redis won't take now. Others have no class of their own, but a name before the reason."""
+"""Writes that Redis won't take now. Others, and on Redis 6 all of a script, have no class of their own but a name
+before the reason."""
 _REFUSED_BY_NAME = re.compile(r"(MISCONF|NOREPLICAS|BUSY|OOM|READONLY)\b")
 _BEFORE_A_SCRIPTS_REASON = re.compile(r"Error running script .*: -")
 """As Redis 6 has it; Redis 7 puts a script's place after the reason."""
