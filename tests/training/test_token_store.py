@@ -74,6 +74,17 @@ def test_its_examples_are_those_of_the_split_rows(tmp_path: Path, kind: Tokenize
     assert store.training[2:4] == [store.training[2], store.training[3]]
 
 
+def test_rows_that_the_context_cuts_or_has_no_room_for_are_counted(tmp_path: Path) -> None:
+    long = [Row(f"long {i:02}", "x" * 40) for i in range(20)]
+    full = [Row(f"long prompt without an end {i:02}" * 2, "x") for i in range(30)]
+    split = split_rows([*ROWS, *long, *full], 0.1)
+    store = prepared([*ROWS, *long, *full], tmp_path, context_length=32)
+
+    assert store.rows_cut == sum(row in long for row in split.training) > 0
+    assert store.rows_left_out == sum(row in full for row in split.training) > 0
+    assert (prepared(ROWS, tmp_path).rows_cut, prepared(ROWS, tmp_path).rows_left_out) == (0, 0)
+
+
 def test_the_vocabulary_is_of_the_training_rows_alone(tmp_path: Path) -> None:
     held_out = {row.prompt for row in split_rows(ROWS).held_out}
     rows = [Row(row.prompt, row.code + ("ж" if row.prompt in held_out else "ü")) for row in ROWS]

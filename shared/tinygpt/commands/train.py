@@ -98,6 +98,11 @@ def train(
             task = bar.add_task("", what="starting", total=None)
             with world.first_goes_first():
                 store = store_for(config, source, out / "tokens")
+            if world.is_first and (store.rows_cut or store.rows_left_out):
+                console.print(
+                    f"The context of {store.context_length} tokens cuts {store.rows_cut:,} training rows and leaves "
+                    f"no room for the code of {store.rows_left_out:,}: --context-length gives them more."
+                )
             callbacks = [OnTerminal(), *tracking] if world.is_first else []
             with ctrl_c if world.is_first else contextlib.nullcontext():
                 result = train_model(config, store, callbacks, folder=out, world=world)

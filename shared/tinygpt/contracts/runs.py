@@ -109,6 +109,8 @@ class RunMetrics(BaseModel):
     parameters: int
     training_rows: int
     validation_rows: int
+    rows_cut: int = Field(0, description="Training rows longer than the context, of which only the beginning counts.")
+    rows_left_out: int = Field(0, description="Training rows whose prompt alone fills the context.")
     stopped_by: str = Field(description="max_steps, max_seconds, patience or stop_requested")
 
 

@@ -123,6 +123,7 @@ class _Run:
         wanted = (config.held_out_share, config.model.context_length, config.tokenizer)
         if (data.held_out_share, data.context_length, data.tokenizer_kind) != wanted:
             raise ValueError("the tokens were prepared for another held_out_share, context_length or tokenizer")
+        self.data = data
         self.training = data.training
         self.held_out = data.held_out[:HELD_OUT_ROWS_SCORED]
 
@@ -313,6 +314,8 @@ class _Run:
             parameters=state.model.parameter_count,
             training_rows=len(self.training),
             validation_rows=len(self.held_out),
+            rows_cut=self.data.rows_cut,
+            rows_left_out=self.data.rows_left_out,
             stopped_by=reason.value,
         )
 

@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from tinygpt.contracts.errors import InvalidDataset, TrainingFailed
 from tinygpt.data.examples import Example, encode_row, example_of, first_training_hash, normalise, prompt_hash
 from tinygpt.data.rows import Row, stream_rows
-from tinygpt.data.tokenizer import Tokenizer, TokenizerKind, make_tokenizer, tokenizer_from_dict
+from tinygpt.data.tokenizer import EOS, Tokenizer, TokenizerKind, make_tokenizer, tokenizer_from_dict
 from tinygpt.durable import open_whole, sha256_of, storage_errors, sync_folder, write_whole
 
 Side = Literal["training", "held_out"]
-_FORMAT = 2
+_FORMAT = 3
 """Part of the key: to be raised when other files are written, or a tokenizer learns another vocabulary."""
 _CARD = "card.json"
 _ROWS_BETWEEN_POLLS = 1000
@@ -49,6 +49,8 @@ class _Card:
     token_type: str
     """A numpy type: `uint8` for up to 256 tokens, else `uint16` or more."""
     tokenizer: dict[str, Any]
+    rows_cut: int
+    rows_left_out: int
 
 
 class StoredExamples(Sequence[Example]):
@@ -95,6 +97,10 @@ class TokenStore:
         self.context_length = card.context_length
         self.tokenizer_kind = card.tokenizer_kind
         self.tokenizer = tokenizer_from_dict(card.tokenizer)
+        self.rows_cut = card.rows_cut
+        """Training rows longer than the context, of which the beginning is learned."""
+        self.rows_left_out = card.rows_left_out
+        """Training rows whose prompt alone fills the context."""
         self.training_rows = _rows_file(folder, "training")
         self.held_out_rows = _rows_file(folder, "held_out")
         self.training = StoredExamples(folder, "training", card.token_type)
@@ -194,11 +200,24 @@ def _write_store(
     _split_into_files(folder, rows, held_out_share, data_hash.update)
     tokenizer = _learn_tokenizer(kind, _polling(_stored_rows(folder, "training"), poll))
     token_type = np.min_scalar_type(tokenizer.vocab_size - 1)
-    sides: tuple[Side, ...] = ("training", "held_out")
-    for side in sides:
-        _write_tokens(folder, side, _polling(_stored_rows(folder, side), poll), tokenizer, token_type, context_length)
+
+    def write(side: Side) -> tuple[int, int]:
+        rows = _polling(_stored_rows(folder, side), poll)
+        return _write_tokens(folder, side, rows, tokenizer, token_type, context_length)
+
+    cut, left_out = write("training")
+    write("held_out")
     data_hash.update(json.dumps(tokenizer.to_dict()).encode())
-    card = _Card(data_hash.hexdigest(), held_out_share, context_length, kind, token_type.name, tokenizer.to_dict())
+    card = _Card(
+        data_hash.hexdigest(),
+        held_out_share,
+        context_length,
+        kind,
+        token_type.name,
+        tokenizer.to_dict(),
+        rows_cut=cut,
+        rows_left_out=left_out,
+    )
     write_whole(folder / _CARD, json.dumps(asdict(card), ensure_ascii=False, indent=1))
 
 
@@ -264,14 +283,18 @@ def _write_tokens(
     tokenizer: Tokenizer,
     token_type: np.dtype[Any],
     context_length: int,
-) -> None:
+) -> tuple[int, int]:
+    """Returns how many rows the context cuts, and how many it has no room for."""
     offsets, code_starts, code_characters = array("q", [0]), array("i"), array("i")
+    cut = left_out = 0
     with open_whole(folder / f"{side}.tokens") as file:
         for row in rows:
             encoded = encode_row(row, tokenizer, context_length)
             if encoded is None:
+                left_out += 1
                 continue
             tokens, code_start, characters = encoded
+            cut += tokens[-1] != EOS
             file.write(np.array(tokens, token_type).tobytes())
             offsets.append(offsets[-1] + len(tokens))
             code_starts.append(code_start)
@@ -285,6 +308,7 @@ def _write_tokens(
     for name, values in arrays.items():
         with open_whole(folder / f"{side}.{name}") as file:
             file.write(values.tobytes())
+    return cut, left_out
 
 
 def _rows_file(folder: Path, side: Side) -> Path:
