@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml requirements.lock deploy/install
 
 run: $(INSTALLED)  ## Start the whole stack here, without Docker; trains a first model if there is none
 	@$(BIN)/python -m services.preflight
-	@$(BIN)/honcho start
+	@$(BIN)/honcho --env /dev/null start  # every service reads .env itself, after the environment
 
 up:  ## The same in containers
 	docker compose up --build

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tinygpt.commands.failures import EXIT_FAILED, EXIT_INTERRUPTED, one_sentence
 from tinygpt.contracts.errors import InvalidCheckpoint, NoModel
-from tinygpt.contracts.generation import Choice, GenerateDelta, GenerateRequest, GenerateResponse
+from tinygpt.contracts.generation import MAX_STOP_STRINGS, Choice, GenerateDelta, GenerateRequest, GenerateResponse
 from tinygpt.contracts.models import BEST_CHECKPOINT, TRAINING_ROWS
 from tinygpt.data.rows import read_rows
 from tinygpt.runtime.settings import Settings, load_settings
@@ -39,7 +39,9 @@ def generate(
     balanced: Annotated[bool, typer.Option("--balanced", help="Keep brackets and quotes balanced.")] = False,
     seed: Annotated[int | None, typer.Option(help="Same seed, same answer. A fresh one if left out.")] = None,
     n: Annotated[int, typer.Option(help="How many answers, each with the next seed.")] = 1,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text. May be given up to 4 times.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help=f"End before this text. May be given up to {MAX_STOP_STRINGS} times.")
+    ] = None,
     logprobs: Annotated[int | None, typer.Option(help="With --json: so many of the likeliest tokens a place.")] = None,
     beams: Annotated[
         int | None, typer.Option(min=1, max=64, help="Beam search this wide, in place of sampling.")
