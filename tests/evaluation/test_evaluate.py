@@ -106,11 +106,7 @@ def test_retrieval_and_silence_are_counted() -> None:
 def test_a_prompt_longer_than_a_request_may_have_is_unanswered_and_the_others_are_judged() -> None:
     too_long = row("p" * 30_000, "1", "assert True")
 
-    report = evaluate(
-        ScriptedGenerator(ANSWERS, TRAINING),
-        [too_long, ROWS[2]],
-        workers=1,
-    )
+    report = evaluate(ScriptedGenerator(ANSWERS, TRAINING), [too_long, ROWS[2]], workers=1)
 
     assert [outcome.model.passed for outcome in report.outcomes] == [0, 1]
     assert report.outcomes[0].model.reason == "no answer"

@@ -59,7 +59,7 @@ class TrainRequest(BaseModel):
     )
     preset: Literal["quick-start", "default", "classic"] = Field(
         default="default",
-        description="`quick-start`: about 80 s on 2 cores; `default`: at most 10 minutes; `classic`: the tutorial's "
+        description="`quick-start`: about 75 s on 2 cores; `default`: at most 10 minutes; `classic`: the tutorial's "
         "network and AdamW alone, for comparison, at most 10 minutes.",
     )
     model: Literal["tiny", "small"] | None = Field(default=None, description="The size, instead of the preset's.")
