@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,6 +91,24 @@ def test_the_environment_comes_before_env_and_env_before_the_default(
     monkeypatch.setenv("TINYGPT_MAX_QUEUE", "9")
     settings = load_settings(GatewaySettings)
     assert (settings.max_queue, settings.max_in_flight, settings.gateway_port) == (9, 3, 8000)
+
+
+def test_the_process_runner_of_make_run_leaves_that_order_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that `make run` starts, with a service that says what it is given."""
+    would_run = subprocess.run(["make", "-n", "run"], cwd=EXAMPLE.parent, capture_output=True, text=True, check=True)
+    (runner,) = (line for line in would_run.stdout.splitlines() if "honcho" in line)
+    honcho, *options = shlex.split(runner, comments=True)
+    (tmp_path / ".env").write_text("TINYGPT_MAX_QUEUE=7\n")
+    (tmp_path / "Procfile").write_text("service: echo given $TINYGPT_MAX_QUEUE.\n")
+    monkeypatch.setenv("TINYGPT_MAX_QUEUE", "9")
+
+    told = subprocess.run(
+        [EXAMPLE.parent / honcho, *options], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert "given 9." in told.stdout
 
 
 def test_an_empty_value_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
