@@ -16,7 +16,7 @@ TRAIN_FILE = "train.jsonl"
 HELD_OUT_FILE = "held_out.jsonl"
 CURATED_FILE = "curated.jsonl"
 BEGINNER_FILE = "beginner.jsonl"
-DEFAULT_ROWS = 300_000
+DEFAULT_ROWS = 400_000
 
 
 @dataclass(frozen=True)
