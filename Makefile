@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format unit smoke e2e test-tracking bench-train bench-decode bench-soak up down lock clean
+.PHONY: help install run test lint format unit smoke e2e test-tracking bench-train bench-decode bench-soak bench-rows up down lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ $(BENCH_INSTALLED): $(INSTALLED)
 
 bench-decode: $(BENCH_INSTALLED)  ## Generation against its peers; ARGS=--help says what can be measured
 	@.venv-bench/bin/python -m benchmarks.bench_decode $(ARGS)
+
+bench-rows: $(INSTALLED)  ## What a run's data costs as rows grow, from 1k to 1M
+	@$(BIN)/python -m benchmarks.bench_rows $(ARGS)
 
 bench-soak: $(INSTALLED)  ## The model server under full load for ten minutes; ARGS="--seconds 60" for less
 	@$(BIN)/python -m benchmarks.bench_soak $(ARGS)

@@ -1,22 +1,24 @@
-"""What a run's data costs as rows grow: to prepare once, to open, to draw batches from.
+"""What a run's data costs as rows grow: to prepare once, to open, to draw batches from, to start a run and to step.
 
-    python benchmarks/bench_rows.py                      # 1k to 1M synthetic rows
-    python benchmarks/bench_rows.py --rows 1000 10000
+    make bench-rows                                      # 1k to 1M synthetic rows
+    make bench-rows ARGS="--rows 1000 10000"
 
 Each size is measured in a process of its own. Memory is what it has beyond that of the process before: `own` is its
 alone, `mapped` are pages of the store's files, which the system takes back when it needs them.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import random
 import resource
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,9 +26,13 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from tinygpt.contracts.runs import Progress
 from tinygpt.data.rows import Row, write_rows
 from tinygpt.durable import write_whole
 from tinygpt.training.batches import collate, endless_batches
+from tinygpt.training.callbacks import Callback
+from tinygpt.training.config import PRESETS
+from tinygpt.training.loop import train
 from tinygpt.training.token_store import TokenStore, prepare_tokens
 
 _MIB = 2**20
@@ -58,10 +64,22 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Ran:
+    """A run of some steps of `quick-start`."""
+
+    first_step_seconds: float
+    """From opening the store to the end of the first step: which n-grams are frequent, the model and kernels included.
+    """
+    step_milliseconds: float
+    """The median of the steps after the first."""
+
+
+@dataclass(frozen=True)
 class Measured:
     rows: int
     built: Built
     drawn: Drawn
+    ran: Ran
 
 
 def synthetic_rows(count: int) -> Iterator[Row]:
@@ -114,6 +132,26 @@ def draw(rows: Path, folder: Path, context_length: int, batch_size: int, count: 
     )
 
 
+class _Clock(Callback):
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_step(self, _progress: Progress) -> None:
+        self.times.append(time.perf_counter())
+
+
+def run(rows: Path, folder: Path, context_length: int, batch_size: int, steps: int) -> Ran:
+    preset = PRESETS["quick-start"]
+    model = replace(preset.model, context_length=context_length)
+    config = replace(preset, model=model, batch_size=batch_size, max_steps=steps, max_seconds=None, evaluations=1)
+    clock = _Clock()
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        train(config, _store(rows, folder, context_length), [clock], folder=Path(name))
+    median = statistics.median(later - earlier for earlier, later in itertools.pairwise(clock.times))
+    return Ran(round(clock.times[0] - started, 2), round(median * 1000, 1))
+
+
 def _store(rows: Path, folder: Path, context_length: int) -> TokenStore:
     """As the service does it: the content of the file is known from its dataset's name."""
     return prepare_tokens(rows, folder, held_out_share=0.1, context_length=context_length, source_hash="benchmark")
@@ -128,7 +166,7 @@ def _mapped_mib() -> float:
     return float(getattr(psutil.Process().memory_info(), "shared", 0)) / _MIB
 
 
-def measure(count: int, context_length: int, batch_size: int, batches: int) -> Measured:
+def measure(count: int, context_length: int, batch_size: int, batches: int, steps: int) -> Measured:
     processes = ProcessPoolExecutor(
         max_workers=1, max_tasks_per_child=1, mp_context=multiprocessing.get_context("spawn")
     )
@@ -137,40 +175,47 @@ def measure(count: int, context_length: int, batch_size: int, batches: int) -> M
         write_rows(rows, synthetic_rows(count))
         built = processes.submit(build, rows, folder, context_length).result()
         drawn = processes.submit(draw, rows, folder, context_length, batch_size, batches).result()
-    return Measured(count, built, drawn)
+        ran = processes.submit(run, rows, folder, context_length, batch_size, steps).result()
+    return Measured(count, built, drawn, ran)
 
 
 def table_of(measured: list[Measured]) -> Table:
     table = Table("rows", "build s", "peak MiB", "store MiB", "open s", "first batch s", "batch ms", "padding")
     table.add_column("opened: own + mapped MiB")
     table.add_column("drawn: own + mapped MiB")
+    table.add_column("first step s")
+    table.add_column("step ms")
     for column in table.columns:
         column.justify = "right"
     for one in measured:
-        built, drawn = one.built, one.drawn
+        built, drawn, ran = one.built, one.drawn, one.ran
         table.add_row(
             f"{one.rows:,}",
             *map(str, (built.seconds, built.peak_mib, built.store_mib)),
             *map(str, (drawn.open_seconds, drawn.first_batch_seconds, drawn.batch_milliseconds, drawn.padding)),
             f"{drawn.own_mib_opened} + {drawn.mapped_mib_opened}",
             f"{drawn.own_mib_drawn} + {drawn.mapped_mib_drawn}",
+            *map(str, (ran.first_step_seconds, ran.step_milliseconds)),
         )
     return table
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="make bench-rows ARGS=...", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000], metavar="N")
     parser.add_argument("--batches", type=int, default=200, help="batches to draw (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=60, help="steps of a run (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="rows in a batch (default: %(default)s)")
     parser.add_argument("--context-length", type=int, default=256, help="tokens (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "rows.json")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     measured = []
     for count in options.rows:
-        measured.append(measure(count, options.context_length, options.batch_size, options.batches))
-        Console(width=150).print(table_of(measured))
-    settings = {name: getattr(options, name) for name in ("batches", "batch_size", "context_length")}
+        measured.append(measure(count, options.context_length, options.batch_size, options.batches, options.steps))
+        Console(width=170).print(table_of(measured))
+    settings = {name: getattr(options, name) for name in ("batches", "steps", "batch_size", "context_length")}
     report = {"settings": settings, "measured": [asdict(one) for one in measured]}
     write_whole(options.out, json.dumps(report, indent=1) + "\n")
 

@@ -132,9 +132,9 @@ def _goals_of_serving(served: Sequence[Served]) -> Iterable[Goal]:
         growth = min((b / a for a, b in itertools.pairwise(medians)), default=1.0)
         yield Goal(f"tokens/s as clients grow, {model}, least step", _single(growth), _NEVER_FALLS, "x")
         yield Goal(f"requests lost, {model}", _single(sum(one.lost for one in own)), 0.0, "", at_most=True)
-        grown = own[-1].resident_mib / own[0].resident_mib if own[0].repetition == own[-1].repetition else None
-        if grown is not None:
-            yield Goal(f"memory after the last load over that after the first, {model}", _single(grown), 1.2, "x", True)
+        in_turn = [[one.resident_mib for one in own if one.repetition == r] for r in {one.repetition for one in own}]
+        what = f"memory after the last load over that after the first, {model}"
+        yield Goal(what, Spread.of(of_one[-1] / of_one[0] for of_one in in_turn), 1.2, "x", at_most=True)
 
 
 def _by_repetition(served: Sequence[Served], model: str, side: str, clients: int) -> dict[int, float]:

@@ -60,12 +60,14 @@ def make_checkpoint(network: ModelConfig, path: Path, steps: int, seed: int = 0)
     torch.manual_seed(seed)
     config = TrainConfig(model=shape, batch_size=_BATCH, warmup_steps=steps // 10, seed=seed)
     examples = [_endless(row, tokenizer) for row in rows]
-    loop = ProjectLoop(config, examples, examples[:1])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    for step in range(steps):
-        loop.step(step / steps)
-    torch.set_num_threads(threads)
+    try:
+        loop = ProjectLoop(config, examples, examples[:1])
+        for step in range(steps):
+            loop.step(step / steps)
+    finally:
+        torch.set_num_threads(threads)
     _restore_single_precision(loop)
     _never_end(loop.model, collate(examples[:_BATCH], CONTEXT_LENGTH).ids)
     checkpoint = Checkpoint(loop.model.eval(), tokenizer)
@@ -75,9 +77,9 @@ def make_checkpoint(network: ModelConfig, path: Path, steps: int, seed: int = 0)
 
 def _restore_single_precision(loop: ProjectLoop) -> None:
     """Give weights that were rounded to bf16 for training the optimiser's fp32 originals."""
-    rounded = [weight for weight in loop.model.parameters() if weight.dtype != torch.float32]
-    for weight, original in zip(rounded, loop.optimizer.state_dict()["originals"], strict=True):
-        weight.data = original
+    for weight, original in zip(loop.model.parameters(), loop.optimizer.state_dict()["originals"], strict=True):
+        if original is not None:
+            weight.data = original
 
 
 @torch.no_grad()

@@ -118,7 +118,7 @@ def _fastest_llamas(
             with server.started(model.folder, setting.cores(cores), CONTEXT_LENGTH) as process:
                 for clients in CLIENTS:
                     load = drive(process.port, requests, clients=clients, seconds=seconds)
-                    tokens = sum(map(server.tokens, load.exchanges))
+                    tokens = sum(server.tokens(one) for one in load.exchanges if one.status == 200)
                     speeds[clients][setting] = tokens / (load.exchanges[-1].done - load.started)
         except RuntimeError as error:
             say(f"left out: {setting}: {error}")
@@ -156,8 +156,12 @@ def _measure(
         load = drive(process.port, streamed if stream else whole, clients=clients, seconds=seconds)
         after, server_after = process.main_thread_seconds(), process.processor_seconds()
         whole_seconds = max(one.done for one in load.exchanges) - load.started
-        steady = load.within(skip=_WARM_UP_SHARE * seconds)
-        good = [one for one in load.exchanges if one.status == 200 and server.tokens(one) == ANSWER_TOKENS]
+
+        def is_good(one: Exchange, server: Server = server) -> bool:
+            return one.status == 200 and server.tokens(one) == ANSWER_TOKENS
+
+        good = list(filter(is_good, load.exchanges))
+        steady = list(filter(is_good, load.within(skip=_WARM_UP_SHARE * seconds)))
         latencies = [one.seconds for one in steady]
         firsts = [_first_token(server, one) for one in steady] if stream else []
         one = Served(

@@ -12,7 +12,7 @@ import structlog
 
 from services.trainer.promotion import judge
 from services.trainer.reporter import RunReporter, StopCause
-from services.trainer.scoring import ScoringStopped, rows_to_score, score
+from services.trainer.scoring import ScoringStopped, score
 from services.trainer.settings import TrainerSettings
 from tinygpt.contracts.errors import LeaseLost, RedisUnavailable, TinyGPTError
 from tinygpt.contracts.evaluation import EvaluationSummary
@@ -95,8 +95,7 @@ class _Job:
             mode = self.record.request.promote
             promotion = judge(self.volume, self.lease.run_id, best, split.held_out, mode, reporter.poll)
             with contextlib.suppress(ScoringStopped):
-                unseen = rows_to_score(self.record.request, split)
-                evaluation = score(best, split.training, unseen, reporter.poll)
+                evaluation = score(best, self.record.request, split, reporter.poll)
         match reporter.stop_cause:
             case StopCause.CANCELLED:
                 self.runs.finish(self.lease, RunState.CANCELLED)

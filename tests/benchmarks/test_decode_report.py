@@ -1,5 +1,6 @@
 """What the measurements of `make bench-decode` come to: ratios, goals, the report and its plot."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -66,6 +67,20 @@ def test_tokens_a_second_that_fall_with_more_clients_miss_the_goal() -> None:
 
     assert growth.figure.median == 0.75
     assert not growth.met
+
+
+def test_memory_that_grows_within_a_repetition_misses_the_goal() -> None:
+    def served(mebibytes: tuple[float, float]) -> list[Served]:
+        of_one = list(zip(CLIENTS, mebibytes, strict=False))
+        return [
+            replace(_served("ours", clients, 1000), repetition=repetition, resident_mib=size + repetition)
+            for repetition in range(3)
+            for clients, size in of_one
+        ]
+
+    for sizes, met in (((200.0, 230.0), True), ((200.0, 300.0), False)):
+        goal = next(goal for goal in goals(Results(served=served(sizes))) if goal.what.startswith("memory"))
+        assert goal.met is met
 
 
 def test_the_report_has_every_figure_and_a_plot(tmp_path: Path) -> None:

@@ -9,12 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from tinygpt.cli import app
 from tinygpt.data.build import MAX_LENGTH, BuildFailed, Row, build, write_jsonl
+from tinygpt.data.bundle import BEGINNER_FILE, CURATED_FILE, HELD_OUT_FILE, TRAIN_FILE
 from tinygpt.data.recipes import Family, all_families
+from tinygpt.data.rows import read_rows
 from tinygpt.data.split import HELD_OUT, TRAIN, normalised
 
 ROWS = 3_000
+DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +45,28 @@ def test_hash_randomisation_does_not_change_the_rows(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "other")], env=environment, check=True)
     write_jsonl(build(400), tmp_path / "this")
     assert (tmp_path / "this").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+def test_the_command_writes_both_files_and_a_wrong_recipe_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (CURATED_FILE, BEGINNER_FILE):
+        (tmp_path / name).write_bytes((DATA / name).read_bytes())
+    command = ["data", "build", "--rows", "1000", "--out", str(tmp_path)]
+
+    wrong = replace(all_families()[0], check="assert False")
+    monkeypatch.setattr("tinygpt.data.build.all_families", lambda: (wrong, *all_families()[1:]))
+    failed = CliRunner().invoke(app, command)
+    assert failed.exit_code == 1
+    assert wrong.name in failed.stderr
+    assert "the check fails" in failed.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {CURATED_FILE, BEGINNER_FILE}
+
+    monkeypatch.undo()
+    built = CliRunner().invoke(app, command)
+    assert built.exit_code == 0, built.output
+    for name in (TRAIN_FILE, HELD_OUT_FILE):
+        assert f"{name}: {len(read_rows(tmp_path / name)):,} rows" in built.output
 
 
 def test_another_seed_gives_other_rows(rows: list[Row]) -> None:

@@ -169,6 +169,24 @@ def test_a_forgery_does_not_pass(sandbox: Sandbox, name: str) -> None:
     assert not sandbox.run(f"{FORGERIES[name]}\n{WRONG}", CHECK, Limits(cpu_seconds=1, wall_seconds=3)).passed
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("reading its own memory", "outside the working folder"),
+        ("calling what the runner calls", "tinygpt.evaluation.jail.run"),
+        ("a subinterpreter", "not for generated code"),
+    ],
+)
+def test_what_looks_for_a_forgery_is_refused(sandbox: Sandbox, name: str, reason: str) -> None:
+    assert reason in sandbox.run(FORGERIES[name], "exec(code)").reason
+
+
+def test_an_audit_hook_of_its_own_is_never_called(sandbox: Sandbox) -> None:
+    code = FORGERIES["an audit hook of its own"] + "open('file', 'w')\n"
+
+    assert sandbox.run(code, "exec(code, globals())\nassert seen == []").passed
+
+
 def test_the_right_answer_would_have_passed(sandbox: Sandbox) -> None:
     assert sandbox.run("def add(a, b):\n    return a + b", CHECK).passed
 
@@ -178,6 +196,19 @@ def test_patched_builtins_do_not_reach_the_check(sandbox: Sandbox) -> None:
 
     assert "AssertionError" in sandbox.run(code, "exec(code)\nassert abs(-1) == 0").reason
     assert "replaced" in sandbox.run(code, "exec(code)").reason
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import operator\nget = operator.attrgetter('__glo' + 'bals__')\n"
+        "get(lambda: 0)['__buil' + 'tins__']['abs'] = lambda x: 0",
+        "__builtins__['abs'] = lambda x: 0",
+        "__builtins__ = {**__builtins__, 'abs': lambda x: 0}",
+    ],
+)
+def test_the_checks_own_builtins_must_stay_as_they_were(sandbox: Sandbox, code: str) -> None:
+    assert "the answer replaced" in sandbox.run(code, "exec(code, globals())\nassert abs(-1) in (0, 1)").reason
 
 
 def test_a_module_that_the_check_relies_on_must_stay_as_it_was(sandbox: Sandbox) -> None:

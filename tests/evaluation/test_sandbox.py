@@ -146,6 +146,8 @@ def test_nothing_is_written_outside(tmp_path: Path, without: set[str]) -> None:
             f"import os\nos.link({str(victim)!r}, 'link')\nopen('link', 'w').write('x')",
             f"import os\nos.truncate({str(victim)!r}, 0)",
             f"import os\nos.chdir({str(tmp_path)!r})\nopen('new', 'w')",
+            f"import sqlite3\nsqlite3.connect({str(tmp_path / 'new')!r}).execute('create table t(a)')",
+            f"import sqlite3\nsqlite3.connect(':memory:').execute('vacuum into ' + {repr(str(tmp_path / 'new'))!r})",
         ):
             assert not sandbox.run(code, RUN).passed, code
         sandbox.run(f"import os\nos.chmod({str(victim)!r}, 0)", RUN)

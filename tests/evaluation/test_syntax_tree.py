@@ -50,10 +50,13 @@ def test_what_is_nested_too_deep_for_a_tree_is_compared_as_text() -> None:
 
 def test_a_code_without_a_name_is_found_too() -> None:
     assert "( 1+2 )" in SameCode(["x + 1", "1 + 2"])
+    assert "1000 if not 'a b' else None" in SameCode(["x", '1_000 if not "a b" else None'])
+    assert "'a b'" not in SameCode(["'a c'", "'b' 'a'", "a or b"])
 
 
 def test_a_name_that_python_reads_as_another_is_found() -> None:
     assert "\ufb01le + x" in SameCode(["file + x"])  # its first letter is a ligature
+    assert "\ufb01le" in SameCode(["file"])
 
 
 def test_it_is_as_if_all_trees_were_compared() -> None:

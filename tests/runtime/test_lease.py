@@ -99,3 +99,14 @@ def test_redis_may_be_away_for_as_long_as_nobody_can_have_taken_the_lease(
     with running_redis(folder, port):
         long.verify()
     connection.close()
+
+
+def test_what_another_holds_counts_as_lost_from_then_on(connection: redis.Redis) -> None:
+    lost = acquired(connection, 30)
+    connection.delete(lease_key(RUN))
+    acquired(connection, 30)
+    lost._renewed_at -= 60
+    with pytest.raises(LeaseLost):
+        lost.verify()
+
+    assert not lost.may_be_held

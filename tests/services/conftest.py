@@ -23,6 +23,7 @@ from services.model_server.app import create_app
 from services.model_server.settings import ModelServerSettings
 from tests.conftest import free_port, wait_until
 from tests.scripted_model import scripted_model
+from tinygpt.contracts.evaluation import EvaluationSummary
 from tinygpt.contracts.models import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -109,6 +110,22 @@ def store_model(volume: Volume) -> StoreModel:
     return store
 
 
+EVALUATION = EvaluationSummary(
+    rows=50,
+    samples=1,
+    temperature=0.0,
+    model_pass_at_1=0.5,
+    system_pass_at_1=0.6,
+    model_pass_at_1_by_split={"held_out_slots": 0.75},
+    parse_rate=0.9,
+    exact_match=0.4,
+    retrieval_share=0.1,
+    unanswered_share=0.0,
+    memorised_share=0.2,
+    seconds=3.0,
+)
+
+
 def write_manifest(volume: Volume, run_id: str, metrics: RunMetrics) -> None:
     """Of the files in the run's folder."""
     folder = volume.run(run_id)
@@ -119,6 +136,7 @@ def write_manifest(volume: Volume, run_id: str, metrics: RunMetrics) -> None:
         created_at=time.time(),
         files={n: FileEntry(sha256=sha256_of(folder / n), size_bytes=(folder / n).stat().st_size) for n in names},
         metrics=metrics,
+        evaluation=EVALUATION,
         hyperparameters=asdict(load_checkpoint(folder / BEST_CHECKPOINT).model.config),
     )
     volume.write_manifest(manifest)

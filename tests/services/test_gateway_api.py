@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
 from tests.conftest import free_port, wait_until
-from tests.services.conftest import ROWS, StoreModel, serving, settings_of_gateway
+from tests.services.conftest import EVALUATION, ROWS, StoreModel, serving, settings_of_gateway
 from tinygpt.contracts.errors import ErrorBody, InvalidRequest, ModelLoading, NoModel, TinyGPTError
 from tinygpt.contracts.generation import GenerateResponse, Timings, Usage
 from tinygpt.contracts.runs import DEFAULT_DATASET, RunState, TrainRequest
@@ -638,6 +638,7 @@ def test_models_are_listed_newest_first_with_the_one_that_is_served(
     assert [(model["model_id"], model["current"]) for model in models] == [("r-2", False), ("r-1", True)]
     assert models[0]["metrics"]["validation_loss"] > 0
     assert models[0]["hyperparameters"]["layers"] == 1
+    assert models[0]["evaluation"] == EVALUATION.model_dump()
 
 
 def test_a_model_is_promoted_by_hand_and_previous_goes_back(

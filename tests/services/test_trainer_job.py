@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from services.trainer import scoring
 from services.trainer.job import run_training
 from services.trainer.promotion import judge
 from services.trainer.reporter import RunReporter
@@ -20,7 +21,7 @@ from tests.conftest import free_port, running_redis, wait_until
 from tests.services.conftest import ROWS, StoreModel
 from tinygpt.contracts.errors import LeaseLost
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS
-from tinygpt.contracts.runs import Progress, Promotion, RunRecord, RunState, TrainRequest
+from tinygpt.contracts.runs import DEFAULT_DATASET, Progress, Promotion, RunRecord, RunState, TrainRequest
 from tinygpt.data.rows import Row, write_rows
 from tinygpt.data.store import store_dataset
 from tinygpt.durable import sha256_of
@@ -111,6 +112,27 @@ def test_rows_with_a_check_are_judged_and_the_manifest_says_how_well(
     assert evaluation is not None
     assert evaluation.rows >= 1
     assert evaluation.model_pass_at_1 <= evaluation.parse_rate <= 1
+
+
+def test_a_model_of_the_bundled_dataset_is_judged_by_every_kind_that_is_held_out(
+    runs: RunStore, volume: Volume, monkeypatch: pytest.MonkeyPatch, dataset: str, tmp_path: Path
+) -> None:
+    held_out = tmp_path / "held_out.jsonl"
+    rows = [Row(f"add {i} to y", f"y + {i}", {"check": "pass", "split": f"kind {i // 100}"}) for i in range(400)]
+    write_rows(held_out, rows)
+    monkeypatch.setattr(scoring, "held_out_rows", lambda: held_out)
+    record, _ = runs.create(TrainRequest.model_validate(SHORT), dataset)
+    assert record.request.dataset == DEFAULT_DATASET
+    assert trained(runs, record.run_id).state is RunState.SUCCEEDED
+    evaluation = volume.manifest(record.run_id).evaluation
+    assert evaluation is not None
+    assert evaluation.rows == 50
+    assert set(evaluation.model_pass_at_1_by_split) == {f"kind {i}" for i in range(4)}
+
+    held_out.unlink()
+    record, _ = runs.create(TrainRequest.model_validate(SHORT), dataset)
+    assert trained(runs, record.run_id).state is RunState.SUCCEEDED
+    assert volume.manifest(record.run_id).evaluation is None
 
 
 def test_rows_without_a_check_are_not_judged(runs: RunStore, new_run: NewRun, volume: Volume) -> None:

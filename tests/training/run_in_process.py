@@ -15,7 +15,7 @@ from tinygpt.contracts.runs import Progress
 from tinygpt.data.rows import Row
 from tinygpt.model.config import ModelConfig
 from tinygpt.training.callbacks import Callback
-from tinygpt.training.config import TrainConfig
+from tinygpt.training.config import PRESETS, TrainConfig
 from tinygpt.training.distributed import World, joined
 from tinygpt.training.loop import train
 
@@ -44,6 +44,18 @@ VARIANTS = {
     "plain": _PLAIN,
     "modern in bf16": replace(
         _MODERN, model=replace(_MODERN.model, dropout=0.1), micro_batches=2, precision="bf16", max_steps=30
+    ),
+    "as the presets": replace(
+        PRESETS["default"],
+        model=replace(PRESETS["default"].model, context_length=32, width=64, heads=2, ngram_rows=512),
+        batch_size=8,
+        warmup_steps=5,
+        max_steps=30,
+        max_seconds=None,
+        evaluations=6,
+        patience=6,
+        precision="bf16",
+        threads=2,
     ),
     # Two processes have unlike shares of these steps. AdamW: Muon in bf16 and Adagrad's first steps, which are signs,
     # make large differences of small ones.

@@ -28,7 +28,8 @@ NAMES = [
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     path = tmp_path / "rows.jsonl"
-    write_rows(path, [Row(f"add {i} to x", f"x + {i}") for i in range(40)])
+    too_long = [Row(f"{i} {'words ' * 60}", f"x + {i}") for i in range(40)]
+    write_rows(path, [Row(f"add {i} to x", f"x + {i}") for i in range(40)] + too_long)
     return path
 
 

@@ -1,5 +1,6 @@
 """A run inside one process: where it stops, how it goes on, and what it says when it can't."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tinygpt.data.tokenizer import TokenizerKind
 from tinygpt.durable import sha256_of
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.config import ModelConfig
-from tinygpt.training import loop
+from tinygpt.training import loop, precision
 from tinygpt.training.batches import collate
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
@@ -324,6 +325,22 @@ def test_a_worker_with_other_threads_may_go_on(tmp_path: Path) -> None:
     train(replace(CONFIG, threads=1), ROWS, [StopAfter(5)], folder=tmp_path)
 
     assert train(CONFIG, ROWS, folder=tmp_path).steps == 30
+
+
+@pytest.mark.parametrize("in_bf16", [(True, False), (False, True)], ids=["bf16, fp32", "fp32, bf16"])
+def test_a_machine_that_computes_in_another_format_may_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_bf16: tuple[bool, bool]
+) -> None:
+    config = replace(CONFIG, precision="auto", optimizer="muon")
+    monkeypatch.setattr(precision, "_computes_in_bf16", lambda _: in_bf16[0])
+    train(config, ROWS, [StopAfter(5)], folder=tmp_path)
+    before = load_checkpoint(tmp_path / "last.pt").resume["optimizer"]["originals"]
+    monkeypatch.setattr(precision, "_computes_in_bf16", lambda _: in_bf16[1])
+
+    result = train(config, ROWS, folder=tmp_path)
+
+    assert any(original is not None for original in before) is in_bf16[0]
+    assert (result.steps, math.isfinite(metrics_of(result).validation_loss)) == (30, True)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A store holds what `split_rows` and `encode_examples` make of the same rows, is written once, and whole."""
 
+import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -285,3 +287,16 @@ def test_rows_that_repeat_are_found_whichever_half_of_a_digest_differs() -> None
     digests = np.array([[1, 2], [1, 3], [0, 2], [1, 2], [1, 3], [5, 5]], np.uint64)
 
     assert token_store._first_occurrences(digests).tolist() == [0, 1, 2, 5]
+
+
+def test_what_killed_processes_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    old, new = tmp_path / ".incoming-old", tmp_path / ".incoming-new"
+    for left in (old, new):
+        left.mkdir()
+        (left / "training.tokens").write_bytes(b"1")
+    yesterday = time.time() - 25 * 3600
+    os.utime(old, (yesterday, yesterday))
+
+    prepared(ROWS, tmp_path)
+
+    assert (old.exists(), new.exists()) == (False, True)

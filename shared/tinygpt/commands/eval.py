@@ -1,5 +1,6 @@
 """`tinygpt eval`: answer a file's prompts, run every row's check in a sandbox, and report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from rich.progress import Progress as ProgressBar
 from tinygpt.commands.failures import EXIT_INTERRUPTED, one_sentence
 from tinygpt.contracts.errors import InvalidCheckpoint, InvalidDataset
 from tinygpt.contracts.models import BEST_CHECKPOINT, TRAINING_ROWS, WeightFormat
-from tinygpt.data.rows import Row, read_rows
+from tinygpt.data.rows import Row, evenly_spaced, read_rows
 from tinygpt.data.store import held_out_rows
 from tinygpt.durable import open_whole
 from tinygpt.evaluation.sandbox import WHAT_THIS_IS_NOT
@@ -111,7 +112,7 @@ def _checkpoint_path(model: Path) -> Path:
     return path
 
 
-def _chosen(rows: list[Row], split: str | None, limit: int | None) -> list[Row]:
+def _chosen(rows: Sequence[Row], split: str | None, limit: int | None) -> Sequence[Row]:
     """The rows to judge. Raises `InvalidDataset` for a split that no row is of."""
     if split is not None:
         names = sorted({str(row.extra["split"]) for row in rows if row.extra.get("split")})
@@ -119,9 +120,7 @@ def _chosen(rows: list[Row], split: str | None, limit: int | None) -> list[Row]:
         if not rows:
             known = f"there are {', '.join(names)}" if names else "its rows name no split at all"
             raise InvalidDataset(f"No row is of the split {split!r}: {known}.")
-    if limit is not None and limit < len(rows):
-        rows = [rows[position * len(rows) // limit] for position in range(limit)]
-    return rows
+    return rows if limit is None else evenly_spaced(rows, limit)
 
 
 def _require_a_file(path: Path) -> None:

@@ -66,7 +66,7 @@ def build(rows: int, seed: int = 0, families: Sequence[Family] | None = None) ->
             give so many distinct rows.
     """
     families = all_families() if families is None else tuple(families)
-    builder = _Builder(families, seed)
+    builder = Builder(families, seed)
     share = min(round(rows * HELD_OUT_SHARE), HELD_OUT_ROWS)
     with _empty_working_folder():
         held_out = [row for split in HELD_OUT for row in builder.grow(split, share, None)]
@@ -88,7 +88,7 @@ def run_check(code: str, check: str) -> None:
     exec(check, {"__name__": "__main__", "code": code})
 
 
-class _Builder:
+class Builder:
     """What has been drawn so far, over all splits."""
 
     def __init__(self, families: Sequence[Family], seed: int) -> None:

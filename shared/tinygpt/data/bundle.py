@@ -5,12 +5,13 @@ gives a held-out row away is left out, and so is a grown row that answers a hand
 kind that was written by hand as well (`beginner.jsonl`); a training row that gives one of those away is left out too.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinygpt.data.build import build, write_jsonl
 from tinygpt.data.rows import Row, read_rows
-from tinygpt.data.split import BEGINNER, TRAIN, HeldOut, normalised
+from tinygpt.data.split import BEGINNER, TRAIN, HeldOut, normalised, words_of
 
 TRAIN_FILE = "train.jsonl"
 HELD_OUT_FILE = "held_out.jsonl"
@@ -36,12 +37,25 @@ def make_bundle(folder: Path, *, rows: int = DEFAULT_ROWS, seed: int = 0) -> Bun
     beginner = [_plain(row) | {"split": BEGINNER} for row in read_rows(folder / BEGINNER_FILE)]
     held_out = [row for row in grown if row["split"] != TRAIN] + beginner
     known, asked_by_hand = HeldOut(held_out), HeldOut(beginner)
-    by_hand = [row for row in map(_plain, read_rows(folder / CURATED_FILE)) if known.leaked_by(row) is None]
-    taken = {normalised(row["prompt"]) for row in by_hand}
     training = [row for row in grown if row["split"] == TRAIN and asked_by_hand.leaked_by(row) is None]
+    unseen = unseen_words(training, held_out)
+    by_hand = [
+        row
+        for row in map(_plain, read_rows(folder / CURATED_FILE))
+        if known.leaked_by(row, by_hand=True) is None and words_of(row["code"]).isdisjoint(unseen)
+    ]
+    taken = {normalised(row["prompt"]) for row in by_hand}
     kept = [row for row in training if normalised(row["prompt"]) not in taken]
     training = [{key: row[key] for key in ("prompt", "code", "family")} for row in by_hand + kept]
     return Bundle(training, held_out)
+
+
+def unseen_words(training: Iterable[Mapping[str, str]], held_out: Iterable[Mapping[str, str]]) -> set[str]:
+    """What the codes of `held_out_slots` have and those of `training` have not: their unseen values."""
+    unseen = set().union(*(words_of(row["code"]) for row in held_out if row["split"] == "held_out_slots"))
+    for row in training:
+        unseen -= words_of(row["code"])
+    return unseen
 
 
 def write_bundle(bundle: Bundle, folder: Path) -> None:

@@ -5,7 +5,7 @@ import csv
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,11 @@ class Row:
         pair, which UTF-8 has no bytes for, the JSON escape that stands for it."""
         text = _TO_JSON({"prompt": self.prompt, "code": self.code, **self.extra})
         return text.encode(errors="backslashreplace").decode()
+
+
+def evenly_spaced(rows: Sequence[Row], number: int) -> Sequence[Row]:
+    """So many of the rows, at even distances; all of them where there are no more."""
+    return rows if len(rows) <= number else [rows[i * len(rows) // number] for i in range(number)]
 
 
 def format_of(path: Path) -> Format:

@@ -14,7 +14,10 @@ A training row leaks a held-out row when it would let a model answer from memory
 1. the two prompts are the same once normalised; or
 2. the code is the same and the prompts, without filler words, are at least `SIMILAR` alike; or
 3. the held-out row is a `held_out_phrasings` one of the same family, and the prompts are at least `SIMILAR` alike
-   once every word copied into the code is masked: then the wording was seen, if with other names.
+   once every word copied into the code is masked, and without the words of frames and mentions ("write code to", "the
+   list called"): then the wording was seen, if with other names. A row written by hand, whose family may have another
+   name, is compared with those whose code is the same but for words of the prompt; or
+4. it is written by hand, and its code has a word that a `held_out_slots` code has but no other training row's.
 
 A row that differs from a `held_out_slots` row in nothing but a slot's value is no leak: that is what this kind asks.
 """
@@ -56,6 +59,11 @@ help code python in with using for write some command way best good quick one li
 what what's whats of that which
 """
 _FILLER = frozenset(_FILLER_WORDS.split())
+_FRAME_WORDS = """
+function functions def define called named name given it create build make implement method expression snippet program
+list lists array dict dictionary string text variable number value set tuple does my homework task exercise
+"""
+_FRAME = _FILLER.union(_FRAME_WORDS.split())
 _DEFAULTS = frozenset(name for pool in POOLS.values() for name in pool.defaults)
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -121,44 +129,60 @@ def normalised(prompt: str) -> str:
     return " ".join(prompt.casefold().split()).rstrip(" .?!")
 
 
+def words_of(code: str) -> set[str]:
+    """The names, numbers and words of texts that a code is made of."""
+    return set(re.findall(r"\w+", code))
+
+
 def _gist(prompt: str) -> str:
     return " ".join(word for word in normalised(prompt).split() if word.strip(",:") not in _FILLER)
 
 
 def _masked(row: Mapping[str, str]) -> str:
-    """The gist with `_` for each word that the code has too."""
+    """The prompt with `_` for each word that the code has too, and without words of frames and mentions."""
     copied = {token.casefold() for token in _WORD.findall(row["code"])}
-    words = _WORD.findall(_gist(row["prompt"]))
-    return " ".join("_" if word in copied else word for word in words)
+    words = (word for word in normalised(row["prompt"]).split() if word.strip(",:") not in _FRAME - copied)
+    return " ".join("_" if token in copied else token for token in _WORD.findall(" ".join(words)))
+
+
+def _shape(row: Mapping[str, str]) -> str:
+    """The code with `_` for each word that the prompt has too: what rows of one task have in common."""
+    copied = words_of(row["prompt"].casefold())
+    return re.sub(r"\w+", lambda word: "_" if word[0].casefold() in copied else word[0], row["code"])
 
 
 class HeldOut:
     """Held-out rows, arranged so that a leak is found without comparing everything with everything.
 
-    Only rows with the same prompt, the same code or (for unseen phrasings) the same family are ever compared.
+    Only rows with the same prompt, the same code or (for unseen phrasings) the same family or shape of code are ever
+    compared.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, str]]) -> None:
         self._by_prompt: dict[str, Mapping[str, str]] = {}
         self._by_code: defaultdict[str, list[tuple[str, Mapping[str, str]]]] = defaultdict(list)
         self._by_family: defaultdict[str, list[tuple[str, Mapping[str, str]]]] = defaultdict(list)
+        self._by_shape: defaultdict[str, list[tuple[str, Mapping[str, str]]]] = defaultdict(list)
         for row in rows:
             self._by_prompt[normalised(row["prompt"])] = row
             self._by_code[row["code"]].append((_gist(row["prompt"]), row))
             if row["split"] == "held_out_phrasings":
-                self._by_family[row["family"]].append((_masked(row), row))
+                wording = _masked(row), row
+                self._by_family[row["family"]].append(wording)
+                self._by_shape[_shape(row)].append(wording)
 
-    def leaked_by(self, row: Mapping[str, str]) -> Mapping[str, str] | None:
-        """The held-out row that this training row gives away, by the rules at the head of this file."""
+    def leaked_by(self, row: Mapping[str, str], *, by_hand: bool = False) -> Mapping[str, str] | None:
+        """The held-out row that this training row gives away, by the first three rules at the head of this file."""
         if same := self._by_prompt.get(normalised(row["prompt"])):
             return same
         gist = _gist(row["prompt"])
         for other, held_out in self._by_code.get(row["code"], ()):
             if fuzz.ratio(gist, other) >= SIMILAR:
                 return held_out
-        if row["family"] in self._by_family:
+        wordings = self._by_shape.get(_shape(row)) if by_hand else self._by_family.get(row["family"])
+        if wordings:
             masked = _masked(row)
-            for other, held_out in self._by_family[row["family"]]:
+            for other, held_out in wordings:
                 if fuzz.ratio(masked, other) >= SIMILAR:
                     return held_out
         return None

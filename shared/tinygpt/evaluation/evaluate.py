@@ -19,7 +19,7 @@ from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.postprocess import parses, tree_of
 from tinygpt.inference.retrieval import RetrievalIndex
 
-Phase = Literal["checking the rows", "answering", "judging"]
+Phase = Literal["checking the rows", "answering", "judging", "comparing"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def evaluate(
         ]
         reasons = why_failed(sandbox, attempts, lambda done, total: told("judging", done, total))
     trained = generator.retrieval or RetrievalIndex([])
-    outcomes = _outcomes(usable, answers, reasons, trained, workers)
+    outcomes = _outcomes(usable, answers, reasons, trained, workers, lambda done: told("comparing", done, len(usable)))
     return EvaluationReport(
         model_id=generator.model_id,
         created_at=time.time(),
@@ -130,6 +130,7 @@ def _outcomes(
     reasons: Sequence[str],
     trained: RetrievalIndex,
     workers: int,
+    on_done: Callable[[int], object],
 ) -> list[RowOutcome]:
     known_code = SameCode(row.code for row in trained.rows)
     matches = trained.nearest_of_each([row.prompt for row in rows], workers=workers)
@@ -155,6 +156,7 @@ def _outcomes(
                 seen_code=bool(model.code) and model.code in known_code,
             )
         )
+        on_done(len(outcomes))
     return outcomes
 
 

@@ -41,8 +41,9 @@ WHAT_THIS_IS_NOT = (
     "Generated code runs in child processes of its own that can't reach the network, start processes, or touch files "
     "outside an empty folder, within limits on time, memory, files and output. That holds against the mistakes and "
     "mischief of a small model. It is not a virtual machine: it does not hold against faults in the kernel, nor "
-    "against someone who, inside the interpreter, beats the audit hook to reach its memory and so forges a pass (which "
-    "harms the score, not the machine). Names and sizes of files outside can be seen, not their contents. "
+    "against someone who, inside the interpreter, beats the audit hook to reach its memory, or answers with objects "
+    "that equal everything, and so forges a pass (which harms the score, not the machine). Names and sizes of files "
+    "outside can be seen, not their contents. "
     "macOS has fewer layers: no seccomp and no Landlock."
 )
 

@@ -1,6 +1,7 @@
 """Whether two texts are the same code, whatever their spaces, quotes and comments."""
 
 import ast
+import keyword
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -38,8 +39,20 @@ class SameCode:
 
     def __contains__(self, code: str) -> bool:
         having = sorted((self._with_word.get(word, set()) for word in _words(code)), key=len)
-        candidates = having[0].intersection(*having[1:]) if having else range(len(self._codes))
+        candidates = having[0].intersection(*having[1:]) if having else self._without_other_words(code)
         return any(normalised(self._codes[i]) == normalised(code) for i in candidates)
+
+    def _without_other_words(self, code: str) -> list[int]:
+        """The codes whose words are keywords, numbers and words of this code, which has no names; all of them where
+        it has names that Python may read as others."""
+        if not code.isascii():
+            return list(range(len(self._codes)))
+        allowed = {*_WORD.findall(code), *keyword.kwlist}
+        return [
+            i
+            for i, known in enumerate(self._codes)
+            if all(word in allowed or word[0].isdigit() for word in _WORD.findall(known))
+        ]
 
 
 def _words(code: str) -> set[str]:

@@ -22,7 +22,8 @@ class ModelConfig:
     positions: Literal["learned", "rotary"] = "learned"
     """`learned`: an embedding added to the token's (GPT-2). `rotary`: queries and keys turned (Su et al., 2021)."""
     qk_norm: bool = False
-    """Queries and keys normalised to unit length, then scaled by a learned factor (Henry et al., 2020)."""
+    """Queries and keys normalised, here by a layer norm of each head without weights, and scores scaled by a learned
+    factor for each head (Henry et al., 2020)."""
     convolution: int = 0
     """Taps of the short causal convolutions on queries, keys and values and on the MLP's input (Fu et al., 2023;
     `convolution.py`)."""

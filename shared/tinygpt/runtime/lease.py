@@ -77,7 +77,8 @@ class Lease:
         except RedisUnavailable:
             held = self.may_be_held
         else:
-            self._renewed_at = asked_at
+            if held:
+                self._renewed_at = asked_at
         if not held:
             raise LeaseLost(f"The lease of run {self.run_id} lapsed: another worker may have taken the run over.")
 

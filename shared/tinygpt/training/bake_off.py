@@ -119,7 +119,9 @@ def measure(
     with tempfile.TemporaryDirectory(dir=folder, prefix="run-") as run:
         train(config, store, [witness], folder=Path(run))
         checkpoint = load_checkpoint(Path(run) / LAST_CHECKPOINT)
-    prompts = [row.prompt for row in islice(stream_rows(store.held_out_rows), _PROMPTS_DECODED)]
+    room, encode = config.model.context_length, store.tokenizer.encode_prompt
+    fitting = (row.prompt for row in stream_rows(store.held_out_rows) if len(encode(row.prompt)) < room)
+    prompts = list(islice(fitting, _PROMPTS_DECODED))
     tokens_per_second, characters_per_second = _decoding_speed(checkpoint, prompts, poll)
     assert witness.last is not None
     return Measured(

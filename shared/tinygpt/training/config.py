@@ -27,7 +27,8 @@ class TrainConfig:
     """Parts that each of a step's groups of rows (`batches.py`), or a thread's share of one, is computed in, to save
     memory; the gradient is the same."""
     optimizer: OptimizerName = "muon"
-    """`muon`: Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for the rest."""
+    """`muon`: Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for the rest. `adamw`: AdamW for both.
+    With either a table of n-grams has row-wise Adagrad."""
     learning_rate: float = 1e-2
     """AdamW's peak, after the warm-up."""
     muon_learning_rate: float = 0.014

@@ -73,10 +73,7 @@ def train(
         if not isinstance(data, TokenStore):
             temporary = tempfile.TemporaryDirectory(prefix="tinygpt-", ignore_cleanup_errors=True)
             data = store_for(config, data, Path(scratch.enter_context(temporary)))
-        try:
-            run = _Run(config, data, callbacks, folder, world)
-        except ValueError as error:
-            raise TrainingFailed(f"Training can't start: {error}.") from error
+        run = _Run(config, data, callbacks, folder, world)
         with threads(_thread_count(config, world)) as run.threads:
             return run.to_end()
 
@@ -122,7 +119,10 @@ class _Run:
 
         wanted = (config.held_out_share, config.model.context_length, config.tokenizer)
         if (data.held_out_share, data.context_length, data.tokenizer_kind) != wanted:
-            raise ValueError("the tokens were prepared for another held_out_share, context_length or tokenizer")
+            raise TrainingFailed(
+                "Training can't start: "
+                "the tokens were prepared for another held_out_share, context_length or tokenizer."
+            )
         self.data = data
         self.training = data.training
         self.held_out = data.held_out[:HELD_OUT_ROWS_SCORED]

@@ -60,15 +60,18 @@ class Optimizers:
         self._round()
 
     def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` takes, after the weights themselves were loaded."""
+        pairs = zip(self._weights, self._originals, strict=True)
         return {
-            "originals": [own.detach() for _, own in self._rounded()],
+            "originals": [None if weight is own else own.detach() for weight, own in pairs],
             "parts": [optimizer.state_dict() for optimizer, _ in self._parts],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Also the state of a machine that computes in another format: where it kept no original, the weight is one."""
         with torch.no_grad():
-            for (_, own), saved in zip(self._rounded(), state["originals"], strict=True):
-                own.copy_(saved)
+            for weight, own, saved in zip(self._weights, self._originals, state["originals"], strict=True):
+                own.copy_(weight if saved is None else saved)
         for (optimizer, _), part in zip(self._parts, state["parts"], strict=True):
             optimizer.load_state_dict(part)
         self._round()

@@ -18,6 +18,7 @@ import mmap
 import os
 import shutil
 import tempfile
+import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -38,6 +39,8 @@ _FORMAT = 3
 """Part of the key: to be raised when other files are written, or a tokenizer learns another vocabulary."""
 _CARD = "card.json"
 _ROWS_BETWEEN_POLLS = 1000
+_STAGING = ".incoming-"
+_ABANDONED_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,8 @@ def prepare_tokens(
             raise InvalidDataset(f"{source} can't be read: no such file.")
         with storage_errors(target):
             folder.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(dir=folder, prefix=".incoming-"))
+            _remove_abandoned(folder)
+            staging = Path(tempfile.mkdtemp(dir=folder, prefix=_STAGING))
         try:
             rows = stream_rows(source) if isinstance(source, Path) else source
             _write_store(staging, _polling(rows, poll), held_out_share, context_length, tokenizer, poll)
@@ -176,6 +180,13 @@ def _hash_of(source: Path | Sequence[Row]) -> str:
     for row in source:
         digest.update(row.to_json().encode() + b"\n")
     return digest.hexdigest()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """What processes that were killed left of stores, a day ago or more."""
+    for left in folder.glob(f"{_STAGING}*"):
+        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _put_in_place(staging: Path, target: Path) -> None:

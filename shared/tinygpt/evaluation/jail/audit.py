@@ -1,8 +1,8 @@
 """A veto inside the interpreter, by `sys.addaudithook`: for what the kernel's layers can't see or don't have.
 
 It keeps frames, the garbage collector's lists, tracing, ctypes and subinterpreters from code that hunts for the
-runner's secret, and, with `files`, files outside the working folder, as Landlock does where there is one. It
-is Python guarding Python: code that gets native access to memory gets past it.
+runner's secret, and files outside the working folder, as Landlock does where there is one. It is Python guarding
+Python: code that gets native access to memory gets past it.
 """
 
 import os
@@ -14,7 +14,7 @@ _REFUSED_EVENTS = """
 os.fork os.forkpty os.exec os.posix_spawn os.system os.spawn os.startfile os.kill os.killpg signal.pthread_kill
 pty.spawn gc.get_objects gc.get_referrers gc.get_referents sys.settrace sys.setprofile sys.addaudithook
 sys._getframe sys._getframemodulename sys._current_frames sys._current_exceptions code.__new__ resource.setrlimit
-resource.prlimit sqlite3.enable_load_extension sqlite3.load_extension _thread.start_new_thread
+resource.prlimit sqlite3.connect _thread.start_new_thread
 """
 _REFUSED = frozenset(_REFUSED_EVENTS.split())
 _REFUSED_GROUPS = frozenset({"socket", "subprocess", "ctypes", "cpython", "syslog", "urllib", "http", "ftplib"})
@@ -37,12 +37,12 @@ class Refused(PermissionError, ValueError):
     """Also a `ValueError`: the standard library expects one where there is no frame to be had (`namedtuple`)."""
 
 
-def guard(folder: str, readable: Sequence[str], *, files: bool) -> None:
-    """Put the veto on this interpreter, for good. With `files`, on reads and writes outside too."""
-    sys.addaudithook(_hook(os.path.realpath(folder), tuple(map(os.path.realpath, readable)), files))
+def guard(folder: str, readable: Sequence[str]) -> None:
+    """Put the veto on this interpreter, for good."""
+    sys.addaudithook(_hook(os.path.realpath(folder), tuple(map(os.path.realpath, readable))))
 
 
-def _hook(folder: str, readable: tuple[str, ...], files: bool) -> Callable[[str, tuple[Any, ...]], None]:
+def _hook(folder: str, readable: tuple[str, ...]) -> Callable[[str, tuple[Any, ...]], None]:
     # Everything the hook calls is bound here, so that changing a module's attributes does not change the hook.
     realpath, fspath, fsdecode, refused = os.path.realpath, os.fspath, os.fsdecode, Refused
     inside_prefix = folder.rstrip("/") + "/"
@@ -68,13 +68,12 @@ def _hook(folder: str, readable: tuple[str, ...], files: bool) -> Callable[[str,
                 raise refused(f"the module {arguments[0]} is not for generated code")
         elif event in refused_events or event.partition(".")[0] in refused_groups:
             raise refused(f"{event} is not for generated code")
-        elif files:
-            if event == "open":
-                require(arguments[0], bool(arguments[2] & writing))
-            elif event in paths_read_in:
-                require(arguments[0], False)
-            elif event in paths_in:
-                for position in paths_in[event]:
-                    require(arguments[position], True)
+        elif event == "open":
+            require(arguments[0], bool(arguments[2] & writing))
+        elif event in paths_read_in:
+            require(arguments[0], False)
+        elif event in paths_in:
+            for position in paths_in[event]:
+                require(arguments[position], True)
 
     return hook

@@ -25,6 +25,7 @@ class Cell:
     """
 
     def __init__(self, without: frozenset[str] = frozenset()) -> None:
+        self._helper = os.getpid()
         self._readable = readable_paths()
         self.nobody = "nobody" not in without and identity.can_become_nobody()
         self._rlimits = "rlimits" not in without
@@ -68,13 +69,15 @@ class Cell:
         if sys.platform == "linux":
             # After the change of user, which resets both.
             kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
+            if os.getppid() != self._helper:  # it died before this
+                os._exit(1)
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         if self._filter:
             seccomp.install(self._filter)
         for name in [name for name in sys.modules if name.partition(".")[0] in audit.FORBIDDEN_MODULES]:
             del sys.modules[name]
         if self._audit:
-            audit.guard(folder, self._readable, files=True)
+            audit.guard(folder, self._readable)
 
 
 def _leave_network() -> bool:

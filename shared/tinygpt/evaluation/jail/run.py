@@ -39,13 +39,16 @@ def _why_failed(code: str, check: str) -> str | None:
     sys.modules["__main__"] = module
     namespace = vars(module)
     namespace["code"] = code
+    own_builtins = dict(vars(builtins))
     if "builtins" not in _imported(tree):
-        namespace["__builtins__"] = dict(vars(builtins))
-    before = _callables(tree)
+        namespace["__builtins__"] = own_builtins
+    before = _callables(tree, own_builtins)
     try:
         exec(compiled, namespace)
     except BaseException as error:  # noqa: BLE001 - SystemExit too: only coming to the end is passing
         return _told(error, check)
+    if "builtins" not in _imported(tree) and namespace.get("__builtins__") is not own_builtins:
+        return CHANGED.format("__builtins__")
     for owner, name, value in before:
         if owner.get(name) is not value:
             return CHANGED.format(name)
@@ -63,8 +66,9 @@ def _imported(tree: ast.AST) -> set[str]:
     return names
 
 
-def _callables(tree: ast.AST) -> list[tuple[dict[str, Any], str, Any]]:
-    """The functions and classes that the check relies on: the builtins, and those of the modules it imports.
+def _callables(tree: ast.AST, own_builtins: dict[str, Any]) -> list[tuple[dict[str, Any], str, Any]]:
+    """The functions and classes that the check relies on: the builtins, its own copy of them too, and those of the
+    modules it imports.
 
     Not those whose name it assigns itself, as a check does that puts another `time.sleep` in place.
     """
@@ -73,9 +77,9 @@ def _callables(tree: ast.AST) -> list[tuple[dict[str, Any], str, Any]]:
     }
     modules = [builtins, *(sys.modules[name] for name in _imported(tree) if name in sys.modules)]
     return [
-        (vars(module), name, value)
-        for module in modules
-        for name, value in list(vars(module).items())
+        (names, name, value)
+        for names in (own_builtins, *map(vars, modules))
+        for name, value in list(names.items())
         if callable(value) and name not in assigned
     ]
 
