@@ -23,7 +23,7 @@ class GatewaySettings(Settings):
     max_in_flight: int = Field(default=64, ge=1, le=4096, description="Requests at the model servers at once.")
     max_queue: int = Field(default=128, ge=0, le=65536, description="Requests waiting for a place; one more gets 429.")
     max_queued_runs: int = Field(default=16, ge=1, le=10_000, description="Training runs that have not ended.")
-    max_upload_mb: float = Field(default=64.0, gt=0, le=4096, description="Largest dataset upload, in MB.")
+    max_upload_mb: float = Field(default=96.0, gt=0, le=4096, description="Largest dataset upload, in MB.")
     max_event_streams: int = Field(default=64, ge=1, le=4096, description="Clients following runs at once.")
     api_keys: SecretStr = Field(
         default=SecretStr(""),
