@@ -16,7 +16,7 @@ from tinygpt.data.examples import split_rows
 from tinygpt.data.rows import Row, read_rows, write_rows
 from tinygpt.data.tokenizer import TokenizerKind
 from tinygpt.durable import sha256_of
-from tinygpt.model.checkpoint import load_checkpoint
+from tinygpt.model.checkpoint import load_checkpoint, save_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.training import loop, precision
 from tinygpt.training.batches import collate
@@ -365,6 +365,16 @@ def test_the_last_checkpoint_of_another_run_is_refused_and_nothing_of_it_is_touc
 
     assert str(tmp_path / "last.pt") in one_sentence(caught.value)
     assert {path.name: sha256_of(path) for path in tmp_path.iterdir()} == before
+
+
+def test_a_last_checkpoint_of_another_version_is_one_clear_error(tmp_path: Path) -> None:
+    train(CONFIG, ROWS, [StopAfter(5)], folder=tmp_path)
+    saved = load_checkpoint(tmp_path / "last.pt")
+    del saved.resume["optimizer"]["originals"][0]
+    save_checkpoint(saved, tmp_path / "last.pt")
+
+    with pytest.raises(TrainingFailed, match=r"last\.pt is from another version .* delete it"):
+        train(CONFIG, ROWS, folder=tmp_path)
 
 
 def test_a_broken_last_checkpoint_is_refused_by_name(tmp_path: Path) -> None:

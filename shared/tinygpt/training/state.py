@@ -90,7 +90,7 @@ class TrainingState:
 
         Raises:
             InvalidCheckpoint: it can't be read.
-            TrainingFailed: it is of another configuration or other data, or is not a `last.pt`.
+            TrainingFailed: it is of another configuration, other data or another version, or is not a `last.pt`.
         """
         checkpoint = load_checkpoint(path)
         saved, resume = checkpoint.training, checkpoint.resume
@@ -101,7 +101,12 @@ class TrainingState:
                 f"{path} is from a run with other settings or other data: train into another folder, or delete it."
             )
         self.model.load_state_dict(checkpoint.model.state_dict())
-        self.optimizer.load_state_dict(resume["optimizer"])
+        try:
+            self.optimizer.load_state_dict(resume["optimizer"])
+        except ValueError as error:
+            raise TrainingFailed(
+                f"{path} is from another version of this program: train into another folder, or delete it."
+            ) from error
         self.step = saved["step"]
         self.seconds_before = saved["elapsed_seconds"]
         self.validation = saved["validation_loss"]

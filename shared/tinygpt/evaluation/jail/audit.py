@@ -14,7 +14,7 @@ _REFUSED_EVENTS = """
 os.fork os.forkpty os.exec os.posix_spawn os.system os.spawn os.startfile os.kill os.killpg signal.pthread_kill
 pty.spawn gc.get_objects gc.get_referrers gc.get_referents sys.settrace sys.setprofile sys.addaudithook
 sys._getframe sys._getframemodulename sys._current_frames sys._current_exceptions code.__new__ resource.setrlimit
-resource.prlimit sqlite3.connect _thread.start_new_thread
+resource.prlimit sqlite3.connect sqlite3.enable_load_extension sqlite3.load_extension _thread.start_new_thread
 """
 _REFUSED = frozenset(_REFUSED_EVENTS.split())
 _REFUSED_GROUPS = frozenset({"socket", "subprocess", "ctypes", "cpython", "syslog", "urllib", "http", "ftplib"})
