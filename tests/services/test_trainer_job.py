@@ -22,6 +22,7 @@ from tests.services.conftest import ROWS, StoreModel
 from tinygpt.contracts.errors import LeaseLost
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS
 from tinygpt.contracts.runs import DEFAULT_DATASET, Progress, Promotion, RunRecord, RunState, TrainRequest
+from tinygpt.data.examples import Split
 from tinygpt.data.rows import Row, write_rows
 from tinygpt.data.store import store_dataset
 from tinygpt.durable import sha256_of
@@ -133,6 +134,19 @@ def test_a_model_of_the_bundled_dataset_is_judged_by_every_kind_that_is_held_out
     record, _ = runs.create(TrainRequest.model_validate(SHORT), dataset)
     assert trained(runs, record.run_id).state is RunState.SUCCEEDED
     assert volume.manifest(record.run_id).evaluation is None
+
+
+def test_a_lease_that_is_lost_while_the_model_is_judged_is_no_failure_of_the_judge(
+    volume: Volume, store_model: StoreModel
+) -> None:
+    checkpoint = load_checkpoint(volume.run(store_model("r-1")) / BEST_CHECKPOINT)
+    held_out = [Row("add 1 to x", "x + 1", {"check": "pass"})]
+
+    def lost() -> bool:
+        raise LeaseLost("another worker has it")
+
+    with pytest.raises(LeaseLost):
+        scoring.score(checkpoint, TrainRequest(dataset="d-1"), Split(training=ROWS, held_out=held_out), lost)
 
 
 def test_rows_without_a_check_are_not_judged(runs: RunStore, new_run: NewRun, volume: Volume) -> None:
