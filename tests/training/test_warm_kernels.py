@@ -7,13 +7,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinygpt.compiled.jit import can_compile
 from tinygpt.data.rows import Row
 from tinygpt.model import kernels
 from tinygpt.model.config import SIZES
-from tinygpt.training.config import TrainConfig
+from tinygpt.training.config import Precision, TrainConfig
 from tinygpt.training.loop import train
 
 KERNELS = (
@@ -23,12 +24,15 @@ KERNELS = (
 
 
 @pytest.mark.skipif(not can_compile(), reason="needs numba")
-def test_a_run_uses_the_kernels_in_the_types_that_they_were_compiled_for(tmp_path: Path) -> None:
-    kernels.warm(lambda: None)
+@pytest.mark.parametrize(("precision", "format_"), [("bf16", np.uint16), ("fp32", np.float32)])
+def test_a_run_uses_the_kernels_in_the_types_that_they_were_compiled_for(
+    tmp_path: Path, precision: Precision, format_: type[np.generic]
+) -> None:
+    kernels.warm(format_, lambda: None)
     before = {name: list(getattr(kernels, name).signatures) for name in KERNELS}
 
     model = replace(SIZES["tiny"], width=64, layers=1, context_length=32, ngram_rows=64)
-    config = TrainConfig(model=model, batch_size=5, max_steps=2, max_seconds=None, precision="bf16", threads=2)
+    config = TrainConfig(model=model, batch_size=5, max_steps=2, max_seconds=None, precision=precision, threads=2)
     train(config, [Row(f"add {i} to x", f"x + {i}") for i in range(20)], folder=tmp_path)
 
     assert {name: list(getattr(kernels, name).signatures) for name in KERNELS} == before
@@ -36,7 +40,7 @@ def test_a_run_uses_the_kernels_in_the_types_that_they_were_compiled_for(tmp_pat
 
 def test_it_polls_after_every_kernel() -> None:
     polls: list[None] = []
-    kernels.warm(lambda: polls.append(None))
+    kernels.warm(np.float32, lambda: polls.append(None))
     assert len(polls) >= len(KERNELS)
 
 
@@ -44,8 +48,10 @@ def test_it_polls_after_every_kernel() -> None:
 def test_their_machine_code_is_kept_for_the_next_start(tmp_path: Path) -> None:
     code = f"""
 import json
+import numpy as np
 from tinygpt.model import kernels
-kernels.warm(lambda: None)
+for format_ in (np.uint16, np.float32):
+    kernels.warm(format_, lambda: None)
 for name in {KERNELS}:
     stats = getattr(kernels, name).stats
     print(json.dumps([sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))

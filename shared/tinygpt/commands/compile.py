@@ -43,9 +43,12 @@ def compile_kernels(
 
 
 def _training(_: WeightFormat) -> None:
-    from tinygpt.model import kernels
+    import torch
 
-    kernels.warm(lambda: None)
+    from tinygpt.model import fused
+
+    for dtype in (torch.bfloat16, torch.float32):
+        fused.warm(torch.empty(0, dtype=dtype), lambda: None)
 
 
 def _decoding(weights: WeightFormat) -> None:

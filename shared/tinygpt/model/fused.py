@@ -1,7 +1,8 @@
-"""The kernels of `kernels.py` as functions of tensors, for bf16 on a CPU; all but an optimiser's are differentiable.
+"""The kernels of `kernels.py` as functions of tensors, for bf16 and fp32 on a CPU; all but an optimiser's are
+differentiable.
 
-Each says what it equals in torch's own functions, which the model uses wherever these can't be: with a cache, in
-fp32, on a GPU, in numbers that are no multiples of sixteen, without numba. Shapes: B batch, T time, C width, H heads,
+Each says what it equals in torch's own functions, which the model uses wherever these can't be: with a cache, on a GPU,
+in numbers that are no multiples of sixteen, without numba. Shapes: B batch, T time, C width, H heads,
 D = C / H.
 """
 
@@ -18,21 +19,25 @@ from tinygpt.compiled.jit import OBSTACLE, can_compile
 if not OBSTACLE:
     from tinygpt.model import kernels
 
+_FORMATS: dict[torch.dtype, type[np.generic]] = {torch.bfloat16: np.uint16, torch.float32: np.float32}
+"""What a model may compute in, and what an array of such numbers has for the kernels."""
+
 
 def can_fuse(dtype: torch.dtype, device: torch.device, width: int, multiple: int = 16) -> bool:
     """Whether the functions of this module take tensors of `dtype` on `device`, and numbers `width` at a time."""
-    return dtype == torch.bfloat16 and device.type == "cpu" and width % multiple == 0 and can_compile()
+    return dtype in _FORMATS and device.type == "cpu" and width % multiple == 0 and can_compile()
 
 
 def warm(weight: Tensor, poll: Callable[[], object]) -> None:
     """Have every kernel ready, if a model with this weight may use one; see `kernels.warm`."""
     if can_fuse(weight.dtype, weight.device, 0):
-        kernels.warm(poll)
+        kernels.warm(_FORMATS[weight.dtype], poll)
 
 
-def _bits(tensor: Tensor) -> NDArray[np.uint16]:
-    """The numbers' memory, as `kernels.py` takes it: a contiguous tensor's own."""
-    array: NDArray[np.uint16] = tensor.detach().contiguous().view(torch.uint16).numpy()
+def _numbers(tensor: Tensor) -> NDArray[Any]:
+    """The tensor's memory, as `kernels.py` takes it: a contiguous tensor's own."""
+    own = tensor.detach().contiguous()
+    array: NDArray[Any] = (own.view(torch.uint16) if own.dtype == torch.bfloat16 else own).numpy()
     return array
 
 
@@ -51,7 +56,7 @@ class _NormConvolution(torch.autograd.Function):
         x = x.contiguous()
         ctx.save_for_backward(x, gain, offset, taps)
         y = torch.empty_like(x)
-        kernels.norm_convolution(_bits(x), _fp32(gain), _fp32(offset), _fp32(taps), _bits(y))
+        kernels.norm_convolution(_numbers(x), _fp32(gain), _fp32(offset), _fp32(taps), _numbers(y))
         return y
 
     @staticmethod
@@ -60,7 +65,15 @@ class _NormConvolution(torch.autograd.Function):
         dx = torch.empty_like(x)
         d_gain, d_offset, d_taps = (np.zeros(tensor.shape, np.float32) for tensor in (gain, offset, taps))
         kernels.norm_convolution_backward(
-            _bits(gradients[0]), _bits(x), _fp32(gain), _fp32(offset), _fp32(taps), _bits(dx), d_gain, d_offset, d_taps
+            _numbers(gradients[0]),
+            _numbers(x),
+            _fp32(gain),
+            _fp32(offset),
+            _fp32(taps),
+            _numbers(dx),
+            d_gain,
+            d_offset,
+            d_taps,
         )
         return dx, _like(d_gain, gain), _like(d_offset, offset), _like(d_taps, taps)
 
@@ -82,14 +95,14 @@ class _Heads(torch.autograd.Function):
         number = scale.numel()
         q, k, v = torch.empty(3, batch, number, time, channels // (3 * number), dtype=projected.dtype)
         kernels.heads(
-            _bits(projected),
+            _numbers(projected),
             _fp32(taps),
             _fp32(cosine),
             _fp32(sine),
             _fp32(scale).reshape(-1),
-            _bits(q),
-            _bits(k),
-            _bits(v),
+            _numbers(q),
+            _numbers(k),
+            _numbers(v),
         )
         return q, k, v
 
@@ -98,11 +111,11 @@ class _Heads(torch.autograd.Function):
         projected, taps, scale, cosine, sine = ctx.saved_tensors
         d_projected = torch.empty_like(projected)
         d_taps, d_scale = np.zeros(taps.shape, np.float32), np.zeros(scale.numel(), np.float32)
-        dq, dk, dv = (_bits(gradient) for gradient in gradients)
+        dq, dk, dv = (_numbers(gradient) for gradient in gradients)
         kernels.heads_backward(
             dq, dk, dv,
-            _bits(projected), _fp32(taps), _fp32(cosine), _fp32(sine), _fp32(scale).reshape(-1),
-            _bits(d_projected), d_taps, d_scale,
+            _numbers(projected), _fp32(taps), _fp32(cosine), _fp32(sine), _fp32(scale).reshape(-1),
+            _numbers(d_projected), d_taps, d_scale,
         )  # fmt: skip
         return d_projected, _like(d_taps, taps), _like(d_scale, scale), None, None
 
@@ -120,7 +133,7 @@ class _CausalAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         weights = q @ k.mT
-        kernels.causal_softmax(_bits(weights.flatten(0, 1)))
+        kernels.causal_softmax(_numbers(weights.flatten(0, 1)))
         ctx.save_for_backward(q, k, v, weights)
         return weights @ v
 
@@ -129,7 +142,7 @@ class _CausalAttention(torch.autograd.Function):
         q, k, v, weights = ctx.saved_tensors
         dy = gradients[0].contiguous()
         d_scores = dy @ v.mT
-        kernels.causal_softmax_backward(_bits(weights.flatten(0, 1)), _bits(d_scores.flatten(0, 1)))
+        kernels.causal_softmax_backward(_numbers(weights.flatten(0, 1)), _numbers(d_scores.flatten(0, 1)))
         return d_scores @ k, d_scores.mT @ q, weights.mT @ dy
 
 
@@ -154,24 +167,24 @@ def find_ngrams(ids: Tensor, sizes: tuple[int, ...], places: Tensor, hashes: Ten
 
 class _SumOfRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, table: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
+    def forward(ctx: Any, table: Tensor, rows: Tensor, starts: Tensor, dtype: torch.dtype) -> Tensor:
         ctx.save_for_backward(rows, starts)
         ctx.shape = table.shape
-        y = torch.empty(len(starts) - 1, table.size(1), dtype=torch.bfloat16)
-        kernels.sum_of_rows(table.detach().numpy(), rows.numpy(), starts.numpy(), _bits(y))
+        y = torch.empty(len(starts) - 1, table.size(1), dtype=dtype)
+        kernels.sum_of_rows(table.detach().numpy(), rows.numpy(), starts.numpy(), _numbers(y))
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, starts = ctx.saved_tensors
-        unique, sums = sum_by_row(_bits(gradients[0]), rows, starts, ctx.shape)
-        return torch.sparse_coo_tensor(unique[None], sums, ctx.shape, check_invariants=False), None, None
+        unique, sums = sum_by_row(_numbers(gradients[0]), rows, starts, ctx.shape)
+        return torch.sparse_coo_tensor(unique[None], sums, ctx.shape, check_invariants=False), None, None, None
 
 
-def sum_of_rows(table: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
-    """`F.embedding_bag` in bf16: of an fp32 table, the sums (N, C) of the rows that `rows` names from starts[n] to
+def sum_of_rows(table: Tensor, rows: Tensor, starts: Tensor, dtype: torch.dtype) -> Tensor:
+    """`F.embedding_bag` in `dtype`: of an fp32 table, the sums (N, C) of the rows that `rows` names from starts[n] to
     starts[n + 1]. The table's gradient is sparse, with every row once."""
-    y: Tensor = _SumOfRows.apply(table, rows, starts)  # type: ignore[no-untyped-call]
+    y: Tensor = _SumOfRows.apply(table, rows, starts, dtype)  # type: ignore[no-untyped-call]
     return y
 
 

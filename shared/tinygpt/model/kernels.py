@@ -1,12 +1,13 @@
-"""Parts of a bf16 training step on a CPU that are no matrix product, each in one compiled pass over memory.
+"""Parts of a training step on a CPU that are no matrix product, each in one compiled pass over memory.
 
 Step by step in torch, every addition and every product reads and writes all of its tensor, and at this size a step is
 made of those, not of arithmetic. Here a row stays in the processor's cache from the first operation on it to the last,
 as in a fused kernel for a GPU (FlashAttention's idea: Dao et al., 2022). Backward passes compute again what is cheap to
 compute, instead of having kept it. `fused.py` makes them differentiable, and says what each computes.
 
-Sixteen numbers are handled at once (`lanes.py`), so widths are multiples of 16, those of a head of 32. A bf16 number is
-the upper half of the fp32 number of the same value: arrays hold it as uint16, sums are in fp32.
+Sixteen numbers are handled at once (`lanes.py`), so widths are multiples of 16, those of a head of 32. A model computes
+in bf16 or in fp32; arrays are in its format but where another is said. A bf16 number is the upper half of the fp32
+number of the same value: arrays hold it as uint16. Sums are in fp32.
 Kernels run on one thread, without Python's lock, and compile on first use, in a fraction of a second each.
 Shapes: B batch, T time, C width, H heads, D = C / H, K taps.
 """
@@ -44,7 +45,7 @@ def _mean_and_factor(row, start, width):  # type: ignore[no-untyped-def]
 
 @kernel
 def norm_convolution(x, gain, offset, taps, y):  # type: ignore[no-untyped-def]
-    """bf16 x (B, T, C), fp32 gain and offset (C,) and taps (K, C), to bf16 y (B, T, C)."""
+    """x (B, T, C), fp32 gain and offset (C,) and taps (K, C), to y (B, T, C)."""
     batch, time, width = x.shape
     row, normed = np.empty(width, np.float32), np.zeros((len(taps) + time, width), np.float32)
     for b in range(batch):
@@ -63,7 +64,7 @@ def norm_convolution(x, gain, offset, taps, y):  # type: ignore[no-untyped-def]
 
 @kernel
 def norm_convolution_backward(dy, x, gain, offset, taps, dx, d_gain, d_offset, d_taps):  # type: ignore[no-untyped-def]
-    """The gradients of `norm_convolution`: bf16 dx is written, the fp32 ones are added to."""
+    """The gradients of `norm_convolution`: dx is written, the fp32 ones are added to."""
     batch, time, width = x.shape
     row, d_row = np.empty(width, np.float32), np.empty(width, np.float32)
     d_convolved = np.zeros((time + len(taps), width), np.float32)
@@ -108,7 +109,7 @@ def _convolve(projected, taps, b, t, row):  # type: ignore[no-untyped-def]
 
 @part
 def _turn(row, start, mean, factor, cosine, sine, turned, b, h, t):  # type: ignore[no-untyped-def]
-    """bf16 turned[b, h, t] = `rotate` of the part of `row` from `start` on, normalised."""
+    """turned[b, h, t] = `rotate` of the part of `row` from `start` on, normalised."""
     half = turned.shape[3] // 2
     for i in range(0, half, LANES):
         first = (load(row, (start + i,)) - mean) * factor
@@ -137,7 +138,7 @@ def _turn_back(d_turned, b, h, t, cosine, sine, row, start):  # type: ignore[no-
 
 @kernel
 def heads(projected, taps, cosine, sine, scale, q, k, v):  # type: ignore[no-untyped-def]
-    """bf16 projected (B, T, 3 C), fp32 taps (K, 3 C), cosine and sine (T, D) and scale (H,), to bf16 q, k, v
+    """projected (B, T, 3 C), fp32 taps (K, 3 C), cosine and sine (T, D) and scale (H,), to q, k, v
     (B, H, T, D)."""
     batch, number, time, width = q.shape
     row = np.empty(projected.shape[2], np.float32)
@@ -174,7 +175,7 @@ def _normalise_backward(row, d_row, start, width, mean, factor, scale):  # type:
 
 @kernel
 def heads_backward(dq, dk, dv, projected, taps, cosine, sine, scale, d_projected, d_taps, d_scale):  # type: ignore[no-untyped-def]
-    """The gradients of `heads`: bf16 d_projected is written, the fp32 ones are added to."""
+    """The gradients of `heads`: d_projected is written, the fp32 ones are added to."""
     batch, number, time, width = dq.shape
     channels = projected.shape[2]
     row, now = np.empty(channels, np.float32), np.empty(channels, np.float32)
@@ -209,8 +210,8 @@ def heads_backward(dq, dk, dv, projected, taps, cosine, sine, scale, d_projected
 
 @kernel
 def causal_softmax(scores):  # type: ignore[no-untyped-def]
-    """Of bf16 scores (N, T, T), T a multiple of 16, each row becomes the softmax of what it sees, up to the diagonal,
-    and 0 beyond."""
+    """Of scores (N, T, T), T a multiple of 16, each row becomes the softmax of what it sees, up to the diagonal, and 0
+    beyond."""
     number, time, _ = scores.shape
     row = np.empty(time, np.float32)
     unseen = np.zeros((LANES, LANES), np.float32)
@@ -241,7 +242,7 @@ def causal_softmax(scores):  # type: ignore[no-untyped-def]
 
 @kernel
 def causal_softmax_backward(weights, gradient):  # type: ignore[no-untyped-def]
-    """bf16 `gradient` (N, T, T) by the `weights` that `causal_softmax` made becomes that by the scores."""
+    """`gradient` (N, T, T) by the `weights` that `causal_softmax` made becomes that by the scores."""
     number, time, _ = weights.shape
     for n in range(number):
         for t in range(time):
@@ -294,7 +295,7 @@ def find_ngrams(ids, sizes, places, hashes, rows, starts):  # type: ignore[no-un
 
 @kernel
 def sum_of_rows(table, rows, starts, y):  # type: ignore[no-untyped-def]
-    """bf16 y (N, C), each the sum of some rows of the fp32 `table`: those that `rows` names from starts[n] to
+    """y (N, C), each the sum of some rows of the fp32 `table`: those that `rows` names from starts[n] to
     starts[n + 1]."""
     for n in range(len(y)):
         for c in range(0, table.shape[1], LANES):
@@ -346,16 +347,16 @@ def adagrad_rows(rows, gradient, squares, table, learning_rate):  # type: ignore
 # -- all of them
 
 
-def warm(poll: Callable[[], object]) -> None:
-    """Compile every kernel, or load its machine code, for the types that training has. Calls `poll` in between: the
-    first compilations on a machine take seconds."""
-    bf16, fp32 = partial(np.zeros, dtype=np.uint16), partial(np.zeros, dtype=np.float32)
+def warm(format_: type[np.generic], poll: Callable[[], object]) -> None:
+    """Compile every kernel, or load its machine code, for a model that computes in `format_`: uint16, which is bf16, or
+    float32. Calls `poll` in between: the first compilations on a machine take seconds."""
+    numbers, fp32 = partial(np.zeros, dtype=format_), partial(np.zeros, dtype=np.float32)
     width = 2 * LANES
     row, gain, taps, wide_taps, scale = (
-        bf16((1, 1, width)), fp32(width), fp32((1, width)), fp32((1, 3 * width)), fp32(1),
+        numbers((1, 1, width)), fp32(width), fp32((1, width)), fp32((1, 3 * width)), fp32(1),
     )  # fmt: skip
-    projected, head, angles = bf16((1, 1, 3 * width)), bf16((1, 1, 1, width)), fp32((1, width))
-    scores = bf16((1, LANES, LANES))
+    projected, head, angles = numbers((1, 1, 3 * width)), numbers((1, 1, 1, width)), fp32((1, width))
+    scores = numbers((1, LANES, LANES))
     rows, starts, place = np.zeros(1, np.int64), np.arange(2), np.full(1, -1, np.int32)
     places = np.full(2, -1, np.int32)
     for compiled in (

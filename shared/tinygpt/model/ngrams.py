@@ -57,7 +57,7 @@ class NgramEmbedding(nn.Module):
         table = self.table.weight
         if recent is None and table.dtype == torch.float32 and fused.can_fuse(dtype, table.device, table.size(1)):
             of_table, starts = fused.find_ngrams(ids, self.sizes, self.places, self.known)
-            return fused.sum_of_rows(table, of_table, starts).view(*ids.shape, -1)
+            return fused.sum_of_rows(table, of_table, starts, dtype).view(*ids.shape, -1)
         padded = F.pad(ids, (self.context, 0)) if recent is None else torch.cat((recent, ids), dim=1)
         if recent is not None:
             recent.copy_(padded[:, padded.size(1) - self.context :])

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tinygpt.training.precision import computes_in_bf16
+
 _POLYNOMIALS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
 """a, b and c of each a x + b x^3 + c x^5. Singular values of 0.01 to 1 become 0.73 to 1.27, in bf16 up to some 1.5;
 above 1 they would explode."""
@@ -22,7 +24,7 @@ above 1 they would explode."""
 
 def orthogonalise(stack: Tensor) -> Tensor:
     """(N, rows, columns), rows <= columns, to matrices of the same singular vectors with singular values near 1."""
-    x = stack.bfloat16()
+    x = stack.bfloat16() if computes_in_bf16(stack.device) else stack
     x = x / (1.01 * x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # a little more: rounding must leave none above 1
     for a, b, c in _POLYNOMIALS:
         gram = x @ x.mT

@@ -13,7 +13,7 @@ def to_precision(model: TinyGPT, precision: Precision) -> TinyGPT:
     A table of n-grams stays in fp32: a step changes few of its rows, and to round all of them anew would cost more
     than the rest of the step.
     """
-    if precision == "fp32" or (precision == "auto" and not _computes_in_bf16(model.device)):
+    if precision == "fp32" or (precision == "auto" and not computes_in_bf16(model.device)):
         return model
     tables = {id(module.table.weight) for module in model.modules() if isinstance(module, NgramEmbedding)}
     for parameter in model.parameters():
@@ -22,7 +22,8 @@ def to_precision(model: TinyGPT, precision: Precision) -> TinyGPT:
     return model
 
 
-def _computes_in_bf16(device: torch.device) -> bool:
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether `device` multiplies matrices faster in bf16 than in fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported())
