@@ -1,9 +1,9 @@
-"""`tinygpt bench architectures`: alternatives trained for the same time on the same rows, in one table."""
+"""`tinygpt bench`: alternatives trained for the same time on the same rows, in one table."""
 
 import json
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich import box
@@ -24,22 +24,52 @@ def bench() -> None:
     """Compare alternatives on this machine."""
 
 
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Rows as JSONL, CSV or SQLite. The hand-written rows if left out.", show_default=False),
+]
+Seconds = Annotated[float, typer.Option(min=1, help="Training time of each alternative.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Runs of each, with other random numbers.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Rows of a step. The preset's if left out.", show_default=False)
+]
+Out = Annotated[Path, typer.Option(help="Folder for the table and the JSON, named like the command.")]
+
+
 @app.command("architectures")
 def architectures(
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Rows as JSONL, CSV or SQLite. The hand-written rows if left out.", show_default=False),
-    ] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="Training time of each alternative.")] = 60.0,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each, with other random numbers.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder for architectures.json and architectures.md.")] = Path(
-        "benchmarks/results"
-    ),
+    data: Data = None, seconds: Seconds = 60.0, seeds: Seeds = 1, out: Out = Path("benchmarks/results")
 ) -> None:
     """Train a transformer, the tutorial's one, an LSTM and a Mamba, byte pairs and an unmasked loss, and compare.
 
     Each has the same rows and the same wall-clock. On a busy machine the figures compare with nothing.
     """
+    _compare("architectures", data, seconds, seeds, None, out)
+
+
+@app.command("options")
+def options(
+    data: Data = None,
+    seconds: Seconds = 30.0,
+    seeds: Seeds = 3,
+    batch_size: BatchSize = None,
+    out: Out = Path("benchmarks/results"),
+) -> None:
+    """Train `quick-start`, and again with each of its departures from the tutorial's way undone, and compare.
+
+    Each has the same rows and the same wall-clock. On a busy machine the figures compare with nothing.
+    """
+    _compare("options", data, seconds, seeds, batch_size, out)
+
+
+def _compare(
+    what: Literal["architectures", "options"],
+    data: Path | None,
+    seconds: float,
+    seeds: int,
+    batch_size: int | None,
+    out: Path,
+) -> None:
     console = Console(highlight=False, soft_wrap=True)
     try:
         with one_sentence():
@@ -48,7 +78,8 @@ def architectures(
             rows = data or bundled_rows("curated")
             from tinygpt.training import bake_off
 
-            runs = [pair for seed in range(seeds) for pair in bake_off.alternatives(seconds, seed).items()]
+            alternatives = bake_off.architectures() if what == "architectures" else bake_off.options(batch_size)
+            runs = [pair for seed in range(seeds) for pair in bake_off.with_budget(alternatives, seconds, seed).items()]
             measured: list[bake_off.Measured] = []
             columns = (
                 TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
@@ -69,12 +100,13 @@ def architectures(
                     measured.append(bake_off.measure(name, config, rows, Path(folder), show, ctrl_c.raise_if_noted))
                     loss = measured[-1].validation_loss
                     console.print(f"{name}: {loss:.3f}, {(len(runs) - i - 1) * seconds:.0f} s left")
-            settings = bake_off.settings(rows, seconds, seeds)
-            console.print(_table(bake_off.COLUMNS, bake_off.table_cells(measured)), soft_wrap=False)
+            settings = bake_off.settings(f"tinygpt bench {what}", rows, seconds, seeds, alternatives)
+            table = _table(bake_off.table_columns(seconds), bake_off.table_cells(measured, seconds))
+            console.print(table, soft_wrap=False)
             report = json.dumps(bake_off.as_report(settings, measured), indent=1) + "\n"
             for path, text in {
-                out / "architectures.json": report,
-                out / "architectures.md": bake_off.as_markdown(settings, measured),
+                out / f"{what}.json": report,
+                out / f"{what}.md": bake_off.as_markdown(f"{what.capitalize()} compared", settings, measured),
             }.items():
                 write_whole(path, text)
                 console.print(f"Wrote {path}.")
@@ -87,10 +119,10 @@ def _table(columns: tuple[str, ...], lines: list[tuple[str, ...]]) -> Table:
     table = Table(
         box=box.SIMPLE,
         pad_edge=False,
-        caption="Validation loss in nats per character of code, at the end. Decoding: greedy, one stream.",
+        caption="Validation loss in nats per character of code after so many seconds.",
     )
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i > 0)
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i > 0, min_width=12 if i == 0 else None)
     for cells in lines:
-        table.add_row(*cells)
+        table.add_row(*(cell.replace(" (", "\n(") for cell in cells))  # a range has a line of its own
     return table

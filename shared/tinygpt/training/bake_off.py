@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from statistics import mean
+from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 
 from tinygpt.contracts.models import LAST_CHECKPOINT
@@ -19,16 +20,16 @@ from tinygpt.inference.decoder import decode
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint
-from tinygpt.model.config import Architecture
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import PRESETS, TrainConfig
 from tinygpt.training.loop import store_for, train
+from tinygpt.training.precision import computes_in_bf16
 
 _EVALUATIONS = 12
 _PROMPTS_DECODED = 16
 _MAX_NEW_TOKENS = 128
-COLUMNS = ("alternative", "loss", "parameters", "steps", "tokens/s", "characters/s")
-"""The loss is the validation loss; the last two are of decoding."""
+_SHARES = (0.25, 0.5, 1.0)
+"""Of a run's seconds, at which the table has its loss."""
 
 
 @dataclass(frozen=True)
@@ -56,26 +57,77 @@ class Measured:
     characters_per_second: float
     curve: list[Point]
 
+    def loss_at(self, seconds: float) -> float:
+        """Between two evaluations a straight line."""
+        return float(np.interp(seconds, [at.seconds for at in self.curve], [at.validation_loss for at in self.curve]))
 
-def alternatives(seconds: float, seed: int = 0) -> dict[str, TrainConfig]:
-    """What is compared, by name: the preset's transformer, then what differs from it in one thing, and the preset
-    `classic`. None stops early, so that each has the same time."""
+
+Alternatives = dict[str, TrainConfig]
+"""What is compared, by name; the first is what the others differ from."""
+
+
+def architectures() -> Alternatives:
+    """The preset `quick-start`, then what differs from it in one thing that people ask about, and the preset
+    `classic`."""
     base = PRESETS["quick-start"]
-    configs = {
+    return {
         "transformer": base,
         "transformer, classic": PRESETS["classic"],
-        "lstm": _with_architecture(base, "lstm"),
-        "mamba": _with_architecture(base, "mamba"),
+        "lstm": _with_model(base, architecture="lstm"),
+        "mamba": _with_model(base, architecture="mamba"),
         "transformer, byte pairs": replace(base, tokenizer="byte_pair"),
         "transformer, unmasked loss": replace(base, masked=False),
     }
+
+
+def options(batch_size: int | None = None) -> Alternatives:
+    """The preset `quick-start`, then the same with each departure from the tutorial's way undone, one at a time, and
+    with other rates and sizes of a step. Where the processor has no bf16, `fp32` is the preset once more: what differs
+    then is chance."""
+    base = PRESETS["quick-start"]
+    base = replace(base, batch_size=batch_size or base.batch_size)
+
+    def rates(scale: float) -> TrainConfig:
+        return replace(
+            base,
+            learning_rate=scale * base.learning_rate,
+            muon_learning_rate=scale * base.muon_learning_rate,
+            table_learning_rate=scale * base.table_learning_rate,
+        )
+
+    return {
+        "quick-start": base,
+        "learned positions": _with_model(base, positions="learned"),
+        "no QK norm": _with_model(base, qk_norm=False),
+        "no convolutions": _with_model(base, convolution=0),
+        "an MLP in every layer": _with_model(base, mlps="every"),
+        "no n-grams": _with_model(base, ngrams=()),
+        "n-grams never dropped": replace(base, ngram_dropout=0.0),
+        "no later tokens": _with_model(base, future_tokens=0),
+        "a head of its own": _with_model(base, tie_weights=False),
+        "dropout 0.1": _with_model(base, dropout=0.1),
+        "no weight decay": replace(base, weight_decay=0.0),
+        "AdamW alone, 1e-2": replace(base, optimizer="adamw"),
+        "AdamW alone, 3e-3": replace(base, optimizer="adamw", learning_rate=3e-3),
+        "fp32": replace(base, precision="fp32"),
+        "decay from the start": replace(base, decay_from=0.0),
+        "no decay": replace(base, final_learning_rate_share=1.0),
+        "rates halved": rates(0.5),
+        "rates doubled": rates(2.0),
+        "half the rows a step": replace(base, batch_size=base.batch_size // 2),
+        "twice the rows a step": replace(base, batch_size=2 * base.batch_size),
+    }
+
+
+def with_budget(alternatives: Alternatives, seconds: float, seed: int) -> Alternatives:
+    """The same for `seconds` each. None stops early, so that all have the same time."""
     budget: dict[str, Any] = {"max_steps": None, "max_seconds": seconds}
     budget |= {"evaluations": _EVALUATIONS, "patience": _EVALUATIONS}
-    return {name: replace(config, seed=seed, **budget) for name, config in configs.items()}
+    return {name: replace(config, seed=seed, **budget) for name, config in alternatives.items()}
 
 
-def _with_architecture(config: TrainConfig, architecture: Architecture) -> TrainConfig:
-    return replace(config, model=replace(config.model, architecture=architecture))
+def _with_model(config: TrainConfig, **changes: Any) -> TrainConfig:
+    return replace(config, model=replace(config.model, **changes))
 
 
 class _Witness(Callback):
@@ -155,34 +207,43 @@ def _decoding_speed(checkpoint: Checkpoint, prompts: Sequence[str], poll: Callab
     return round(tokens / seconds, 1), round(characters / seconds, 1)
 
 
-def table_cells(measured: Sequence[Measured]) -> list[tuple[str, ...]]:
-    """A line of `COLUMNS` for every alternative, in order: means over its seeds, of the loss the range too."""
+def table_columns(seconds: float) -> tuple[str, ...]:
+    """Of `table_cells`: the columns named by seconds have the validation loss at that time."""
+    return ("alternative", *(f"{share * seconds:g} s" for share in _SHARES), "parameters", "steps", "chars/s")
+
+
+def table_cells(measured: Sequence[Measured], seconds: float) -> list[tuple[str, ...]]:
+    """A line for every alternative, in order: medians over its seeds, of the last loss the range too."""
     lines: list[tuple[str, ...]] = []
     for name in dict.fromkeys(one.name for one in measured):
         runs = [one for one in measured if one.name == name]
-        losses = [one.validation_loss for one in runs]
-        spread = f" ({min(losses):.3f} to {max(losses):.3f})" if len(runs) > 1 else ""
+        losses = [f"{median(run.loss_at(share * seconds) for run in runs):.3f}" for share in _SHARES[:-1]]
+        ends = [run.validation_loss for run in runs]
+        spread = f" ({min(ends):.3f} to {max(ends):.3f})" if len(runs) > 1 else ""
         lines.append(
             (
                 name,
-                f"{mean(losses):.3f}{spread}",
-                f"{runs[0].parameters:,}",
-                f"{mean(one.steps for one in runs):,.0f}",
-                f"{mean(one.tokens_per_second for one in runs):,.0f}",
-                f"{mean(one.characters_per_second for one in runs):,.0f}",
+                *losses,
+                f"{median(ends):.3f}{spread}",
+                f"{runs[0].parameters / 1e6:.2f} M",
+                f"{median(run.steps for run in runs):,.0f}",
+                f"{median(run.characters_per_second for run in runs):,.0f}",
             )
         )
     return lines
 
 
-def settings(rows: Path, seconds: float, seeds: int) -> dict[str, Any]:
+def settings(command: str, rows: Path, seconds: float, seeds: int, alternatives: Alternatives) -> dict[str, Any]:
     """What a reader must know to run it again."""
     return {
+        "command": command,
         "data": rows.name,
         "seconds": seconds,
         "seeds": seeds,
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
+        "batch_size": next(iter(alternatives.values())).batch_size,
+        "bf16": computes_in_bf16(torch.device("cpu")),
         "torch": torch.__version__,
     }
 
@@ -192,18 +253,21 @@ def as_report(settings: dict[str, Any], measured: Sequence[Measured]) -> dict[st
     return {"settings": settings, "measured": [asdict(one) for one in measured]}
 
 
-def as_markdown(settings: dict[str, Any], measured: Sequence[Measured]) -> str:
+def as_markdown(title: str, settings: dict[str, Any], measured: Sequence[Measured]) -> str:
     """The table, and how it was made."""
+    columns = table_columns(settings["seconds"])
+    processor = f"{settings['cores']} cores {'with' if settings['bf16'] else 'without'} bf16"
     lines = [
-        "# Architectures, tokenizers and losses compared",
+        f"# {title}",
         "",
-        f"`tinygpt bench architectures`: {settings['seconds']:g} s of training each on `{settings['data']}`, "
-        f"{settings['seeds']} seed(s), {settings['threads']} thread(s) on {settings['cores']} cores, "
-        f"torch {settings['torch']}. Validation loss in nats per character of code, at the end; tokens and characters "
-        "a second of greedy decoding, one stream. The losses on the way are in `architectures.json`.",
+        f"`{settings['command']}`: {settings['seconds']:g} s of training each on `{settings['data']}`, "
+        f"seeds: {settings['seeds']}, {settings['batch_size']} rows a step where nothing else is said, "
+        f"{settings['threads']} thread(s) on {processor}, torch {settings['torch']}. "
+        "Validation loss in nats per character of code after so many seconds, medians over the seeds; characters a "
+        "second of greedy decoding by PyTorch, one stream, prompts included. All losses on the way are in the JSON.",
         "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|---|" + "---:|" * (len(COLUMNS) - 1),
-        *("| " + " | ".join(cells) + " |" for cells in table_cells(measured)),
+        "| " + " | ".join(columns) + " |",
+        "|---|" + "---:|" * (len(columns) - 1),
+        *("| " + " | ".join(cells) + " |" for cells in table_cells(measured, settings["seconds"])),
     ]
     return "\n".join(lines) + "\n"
