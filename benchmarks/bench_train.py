@@ -137,7 +137,7 @@ def bench_ceiling(options: Options) -> None:
             measured.append((size, one))
             _say(f"{size}, seed {seed}: {one}")
     lines = [
-        "| size | bf16 product, GFLOPS | step, ms | computed, GFLOPS | share | without padding, GFLOPS | share |",
+        "| size | matrix product, GFLOPS | step, ms | computed, GFLOPS | share | without padding, GFLOPS | share |",
         "|---|---|---|---|---|---|---|",
     ]
     for size in options.sizes:

@@ -1,5 +1,5 @@
 """How much of the processor's arithmetic a training step uses: floating-point operations by formula (Chowdhery et al.,
-"PaLM", 2022, appendix B), against what a large bf16 matrix product reaches on the same threads."""
+"PaLM", 2022, appendix B), against what a large matrix product in the same format reaches on the same threads."""
 
 import statistics
 import time
@@ -15,6 +15,7 @@ from tinygpt.data.tokenizer import PAD
 from tinygpt.model.config import SIZES
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import Batch
+from tinygpt.training.precision import computes_in_bf16
 
 _SIDE = 2048
 _WARM_UP_PRODUCTS = 2
@@ -28,7 +29,7 @@ class Ceiling:
     """GFLOPS are 10^9 floating-point operations a second, a multiply-add counted as two."""
 
     ceiling_gflops: float
-    """A bf16 matrix product of 2048 x 2048 x 2048, median."""
+    """A matrix product of 2048 x 2048 x 2048, median; in bf16 where the processor has it, as the step is."""
     step_milliseconds: float
     """A whole optimiser step, mean: batch, gradient and update."""
     computed_gflops: float
@@ -47,7 +48,7 @@ class Ceiling:
 
 def measure_ceiling(size: Size, data: Data, context_length: int, seed: int, seconds: float) -> Ceiling:
     """The matrix product, then `seconds` of training steps."""
-    ceiling = product_gflops()
+    ceiling = product_gflops(torch.bfloat16 if computes_in_bf16(torch.device("cpu")) else torch.float32)
     loop = ProjectLoop(project_config(SIZES[size], data, context_length, seed), data.training, data.validation)
     head_positions: list[int] = []
     """Of each part of a step: every thread computes its own rows."""
@@ -69,9 +70,9 @@ def measure_ceiling(size: Size, data: Data, context_length: int, seed: int, seco
     )
 
 
-def product_gflops() -> float:
-    """What a bf16 matrix product reaches, in 10^9 operations a second."""
-    a, b = (torch.randn(_SIDE, _SIDE).bfloat16() for _ in range(2))
+def product_gflops(dtype: torch.dtype) -> float:
+    """What a matrix product of this format reaches, in 10^9 operations a second."""
+    a, b = (torch.randn(_SIDE, _SIDE).to(dtype) for _ in range(2))
     times = []
     for _ in range(_WARM_UP_PRODUCTS + _PRODUCTS):
         started = time.perf_counter()

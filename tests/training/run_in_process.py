@@ -40,23 +40,24 @@ _MODERN = replace(
     ),
     optimizer="muon",
 )
+_AS_THE_PRESETS = replace(
+    PRESETS["default"],
+    model=replace(PRESETS["default"].model, context_length=32, width=64, heads=2, ngram_rows=512),
+    batch_size=8,
+    warmup_steps=5,
+    max_steps=30,
+    max_seconds=None,
+    evaluations=6,
+    patience=6,
+    threads=2,
+)
 VARIANTS = {
     "plain": _PLAIN,
     "modern in bf16": replace(
         _MODERN, model=replace(_MODERN.model, dropout=0.1), micro_batches=2, precision="bf16", max_steps=30
     ),
-    "as the presets": replace(
-        PRESETS["default"],
-        model=replace(PRESETS["default"].model, context_length=32, width=64, heads=2, ngram_rows=512),
-        batch_size=8,
-        warmup_steps=5,
-        max_steps=30,
-        max_seconds=None,
-        evaluations=6,
-        patience=6,
-        precision="bf16",
-        threads=2,
-    ),
+    "as the presets in bf16": replace(_AS_THE_PRESETS, precision="bf16"),
+    "as the presets in fp32": replace(_AS_THE_PRESETS, precision="fp32"),
     # Two processes have unlike shares of these steps. AdamW: Muon in bf16 and Adagrad's first steps, which are signs,
     # make large differences of small ones.
     "without dropout": replace(_PLAIN, model=replace(_MODERN.model, ngrams=()), batch_size=53, max_steps=20),

@@ -191,21 +191,25 @@ def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_loss(tmp_path
     assert metrics_of(result).validation_loss == pytest.approx(losses[best], abs=1e-4)
 
 
-@pytest.mark.parametrize("max_seconds", [56.0, 57.0, 58.0, 59.0, 60.0])  # wherever in a step the time runs out
-def test_a_budget_in_seconds_ends_the_run_with_one_evaluation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_seconds: float
+@pytest.mark.parametrize("save_every_seconds", [0.0, 60.0])
+@pytest.mark.parametrize("evaluations", [1, 4])
+@pytest.mark.parametrize("max_seconds", [156.0, 157.0, 158.0, 159.0, 160.0])  # wherever in a step the time runs out
+def test_a_budget_in_seconds_ends_the_run_with_an_evaluation_of_the_last_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_seconds: float, evaluations: int, save_every_seconds: float
 ) -> None:
     monkeypatch.setattr(loop, "time", Clock())
+    monkeypatch.setattr(loop, "_SAVE_EVERY_SECONDS", save_every_seconds)
     witness = Witness()
 
-    config = replace(CONFIG, max_steps=None, max_seconds=max_seconds, evaluations=1)
+    config = replace(CONFIG, max_steps=None, max_seconds=max_seconds, evaluations=evaluations)
 
     result = train(config, ROWS, [witness], folder=tmp_path)
 
     assert result.reason is StopReason.MAX_SECONDS
-    assert 1 <= result.steps < 60
-    assert len(witness.evaluations) == 1
-    assert result.best.exists()
+    assert 1 <= result.steps < 160
+    assert evaluations <= len(witness.evaluations) <= evaluations + 1
+    assert witness.evaluations[-1].step == result.steps
+    assert load_checkpoint(tmp_path / "last.pt").training["step"] == result.steps
 
 
 def test_a_resumed_run_has_only_the_seconds_that_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,10 +336,10 @@ def test_a_machine_that_computes_in_another_format_may_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_bf16: tuple[bool, bool]
 ) -> None:
     config = replace(CONFIG, precision="auto", optimizer="muon")
-    monkeypatch.setattr(precision, "_computes_in_bf16", lambda _: in_bf16[0])
+    monkeypatch.setattr(precision, "computes_in_bf16", lambda _: in_bf16[0])
     train(config, ROWS, [StopAfter(5)], folder=tmp_path)
     before = load_checkpoint(tmp_path / "last.pt").resume["optimizer"]["originals"]
-    monkeypatch.setattr(precision, "_computes_in_bf16", lambda _: in_bf16[1])
+    monkeypatch.setattr(precision, "computes_in_bf16", lambda _: in_bf16[1])
 
     result = train(config, ROWS, folder=tmp_path)
 
@@ -470,7 +474,13 @@ def test_more_memory_than_there_is_says_what_to_make_smaller(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")],
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("can't allocate memory"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("could not create a memory object"),
+    ],
     ids=repr,
 )
 def test_memory_that_runs_out_in_a_step_leaves_the_checkpoints_before_it(

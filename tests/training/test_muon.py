@@ -6,14 +6,17 @@ from torch import nn
 
 from tinygpt.training.muon import Muon, orthogonalise
 
+FORMATS = [torch.bfloat16, torch.float32]
 
+
+@pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize(("rows", "columns"), [(64, 64), (32, 128)])
-def test_singular_values_become_about_one_and_directions_stay(rows: int, columns: int) -> None:
+def test_singular_values_become_about_one_and_directions_stay(rows: int, columns: int, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(rows, columns)
     u, singular_values, v = torch.linalg.svd(matrix, full_matrices=False)
 
-    result = orthogonalise(matrix[None])[0]
+    result = orthogonalise(matrix[None], dtype)[0]
 
     in_old_directions = u.T @ result @ v.T
     not_too_small = singular_values > 0.012 * matrix.norm()
@@ -21,17 +24,18 @@ def test_singular_values_become_about_one_and_directions_stay(rows: int, columns
     assert (in_old_directions - in_old_directions.diag().diag()).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("size", [1, 8, 16, 64, 192])
-def test_no_singular_value_explodes_where_one_is_all_there_is(size: int) -> None:
+def test_no_singular_value_explodes_where_one_is_all_there_is(size: int, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     products = torch.randn(200, size, 1) @ torch.randn(200, 1, size)
     stack = torch.cat((products, torch.ones(1, size, size), torch.zeros(1, size, size)))
 
-    assert torch.linalg.matrix_norm(orthogonalise(stack), ord=2).max() < 1.5
+    assert torch.linalg.matrix_norm(orthogonalise(stack, dtype), ord=2).max() < 1.5
 
 
 def stepped(parameters: list[nn.Parameter], gradients: list[torch.Tensor]) -> list[torch.Tensor]:
-    optimizer = Muon(parameters, lr=0.1, momentum=0.9, weight_decay=0.0)
+    optimizer = Muon(parameters, lr=0.1, momentum=0.9, weight_decay=0.0, dtype=torch.bfloat16)
     for _ in range(2):
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient.clone()

@@ -31,7 +31,7 @@ Data = Annotated[
 Seconds = Annotated[float, typer.Option(min=1, help="Training time of each alternative.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Runs of each, with other random numbers.")]
 BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Rows of a step. The preset's if left out.", show_default=False)
+    int | None, typer.Option(min=2, help="Rows of a step. The preset's if left out.", show_default=False)
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the table and the JSON, named like the command.")]
 
@@ -76,6 +76,7 @@ def _compare(
             if out.exists() and not out.is_dir():
                 raise NotADirectoryError(20, "is a file: name a folder", str(out))
             rows = data or bundled_rows("curated")
+            from tinygpt.model import fused
             from tinygpt.training import bake_off
 
             alternatives = bake_off.architectures() if what == "architectures" else bake_off.options(batch_size)
@@ -89,7 +90,8 @@ def _compare(
                 tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as folder,
                 ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar,
             ):
-                task = bar.add_task("starting", total=len(runs) * seconds, left="")
+                task = bar.add_task("compiling", total=len(runs) * seconds, left="")
+                fused.warm_all(ctrl_c.raise_if_noted)  # once, and not in the first run's time
                 for i, (name, config) in enumerate(runs):
 
                     def show(trained: float, name: str = name, before: int = i) -> None:

@@ -43,12 +43,9 @@ def compile_kernels(
 
 
 def _training(_: WeightFormat) -> None:
-    import torch
-
     from tinygpt.model import fused
 
-    for dtype in (torch.bfloat16, torch.float32):
-        fused.warm(torch.empty(0, dtype=dtype), lambda: None)
+    fused.warm_all(lambda: None)
 
 
 def _decoding(weights: WeightFormat) -> None:

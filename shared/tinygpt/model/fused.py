@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from tinygpt.compiled.jit import OBSTACLE, can_compile
 
@@ -24,14 +25,25 @@ _FORMATS: dict[torch.dtype, type[np.generic]] = {torch.bfloat16: np.uint16, torc
 
 
 def can_fuse(dtype: torch.dtype, device: torch.device, width: int, multiple: int = 16) -> bool:
-    """Whether the functions of this module take tensors of `dtype` on `device`, and numbers `width` at a time."""
+    """Whether the functions of this module take tensors of `dtype` on `device`, and numbers `width` at a time.
+
+    Not in inference mode: a server that shows what a model does once should not compile kernels for it.
+    """
+    if torch.is_inference_mode_enabled():
+        return False
     return dtype in _FORMATS and device.type == "cpu" and width % multiple == 0 and can_compile()
 
 
-def warm(weight: Tensor, poll: Callable[[], object]) -> None:
-    """Have every kernel ready, if a model with this weight may use one; see `kernels.warm`."""
-    if can_fuse(weight.dtype, weight.device, 0):
-        kernels.warm(_FORMATS[weight.dtype], poll)
+def warm(dtype: torch.dtype, device: torch.device, poll: Callable[[], object]) -> None:
+    """Have every kernel ready, if a model that computes so may use one; see `kernels.warm`."""
+    if can_fuse(dtype, device, 0):
+        kernels.warm(_FORMATS[dtype], poll)
+
+
+def warm_all(poll: Callable[[], object]) -> None:
+    """Have every kernel ready that a model on this processor may use."""
+    for dtype in _FORMATS:
+        warm(dtype, torch.device("cpu"), poll)
 
 
 def _numbers(tensor: Tensor) -> NDArray[Any]:
@@ -60,6 +72,7 @@ class _NormConvolution(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         x, gain, offset, taps = ctx.saved_tensors
         dx = torch.empty_like(x)
@@ -107,6 +120,7 @@ class _Heads(torch.autograd.Function):
         return q, k, v
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         projected, taps, scale, cosine, sine = ctx.saved_tensors
         d_projected = torch.empty_like(projected)
@@ -138,6 +152,7 @@ class _CausalAttention(torch.autograd.Function):
         return weights @ v
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         q, k, v, weights = ctx.saved_tensors
         dy = gradients[0].contiguous()
@@ -175,6 +190,7 @@ class _SumOfRows(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, starts = ctx.saved_tensors
         unique, sums = sum_by_row(_numbers(gradients[0]), rows, starts, ctx.shape)

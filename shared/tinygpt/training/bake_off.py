@@ -58,8 +58,12 @@ class Measured:
     curve: list[Point]
 
     def loss_at(self, seconds: float) -> float:
-        """Between two evaluations a straight line."""
-        return float(np.interp(seconds, [at.seconds for at in self.curve], [at.validation_loss for at in self.curve]))
+        """Between two evaluations a straight line; not a number before the first."""
+        return float(
+            np.interp(
+                seconds, [at.seconds for at in self.curve], [at.validation_loss for at in self.curve], left=np.nan
+            )
+        )
 
 
 Alternatives = dict[str, TrainConfig]
@@ -82,8 +86,11 @@ def architectures() -> Alternatives:
 
 def options(batch_size: int | None = None) -> Alternatives:
     """The preset `quick-start`, then the same with each departure from the tutorial's way undone, one at a time, and
-    with other rates and sizes of a step. Where the processor has no bf16, `fp32` is the preset once more: what differs
-    then is chance."""
+    with other rates and sizes of a step.
+
+    What is compared is what each costs and gains here: without rotary positions, QK norm or convolutions a step has
+    fewer compiled kernels as well (`fused.py`), and with dropout one thread for all of its rows. Where the processor
+    has no bf16, `fp32` is the preset once more: what differs then is chance."""
     base = PRESETS["quick-start"]
     base = replace(base, batch_size=batch_size or base.batch_size)
 
@@ -104,9 +111,11 @@ def options(batch_size: int | None = None) -> Alternatives:
         "no n-grams": _with_model(base, ngrams=()),
         "n-grams never dropped": replace(base, ngram_dropout=0.0),
         "no later tokens": _with_model(base, future_tokens=0),
+        "four heads": _with_model(base, heads=4),
         "a head of its own": _with_model(base, tie_weights=False),
         "dropout 0.1": _with_model(base, dropout=0.1),
-        "no weight decay": replace(base, weight_decay=0.0),
+        "attention dropout 0.1": _with_model(base, attention_dropout=0.1),
+        "no weight decay": replace(base, weight_decay=0.0, muon_weight_decay=0.0),
         "AdamW alone, 1e-2": replace(base, optimizer="adamw"),
         "AdamW alone, 3e-3": replace(base, optimizer="adamw", learning_rate=3e-3),
         "fp32": replace(base, precision="fp32"),

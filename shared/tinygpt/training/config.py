@@ -33,6 +33,8 @@ class TrainConfig:
     """AdamW's peak, after the warm-up."""
     muon_learning_rate: float = 0.014
     """Muon's peak."""
+    muon_momentum: float = 0.9
+    muon_weight_decay: float = 0.01
     table_learning_rate: float = 0.02
     """Peak of the row-wise Adagrad that learns the table of n-grams (Duchi et al., 2011; `rowwise_adagrad.py`)."""
     decay_from: float = 0.5
@@ -42,8 +44,8 @@ class TrainConfig:
     """Where the linear decay ends, as a share of the peak."""
     warmup_steps: int = 50
     weight_decay: float = 0.1
-    """Of AdamW, on matrices only; those that Muon updates have one of their own (`optimizer.py`; Loshchilov & Hutter,
-    "Decoupled Weight Decay Regularization", 2019)."""
+    """Of AdamW, on matrices only; those that Muon updates have `muon_weight_decay` (Loshchilov & Hutter, "Decoupled
+    Weight Decay Regularization", 2019)."""
     future_weight: float = 0.3
     """What the loss of each of the model's `future_tokens` counts, beside 1 for the next token's."""
     ngram_dropout: float = 0.8

@@ -153,7 +153,7 @@ class _Run:
         batches = endless_batches(self.training.lengths, self.config.batch_size, seed=self.config.seed, skip=state.step)
         state.model.train()
         self._tell(lambda callback: callback.on_start(self.progress()))
-        fused.warm(state.model.head.weight, self._poll)
+        fused.warm(state.model.head.weight.dtype, state.model.device, self._poll)
         reason, used = self._decide()
         while reason is None:
             groups = self.world.share([group.tolist() for group in next(batches)])
@@ -162,8 +162,8 @@ class _Run:
                 self._after_step()
             reason, used = self._decide()
         if self.world.is_first:
-            if reason is not StopReason.STOP_REQUESTED and state.evaluations_done == 0:
-                self._evaluate()
+            if reason is not StopReason.STOP_REQUESTED and state.evaluated_at != state.step:
+                self._evaluate()  # the time ran out after the last step was looked at
             self._save_last()
         ended = reason
         self._tell(lambda callback: callback.on_end(self.progress(), ended))
@@ -251,6 +251,7 @@ class _Run:
                 f"(now {self.config.learning_rate:g})."
             )
         state.evaluations_done += 1
+        state.evaluated_at = state.step
         if state.best is None or state.validation < state.best:
             state.best = state.validation
             state.evaluations_without_gain = 0

@@ -16,9 +16,11 @@ def memory_errors() -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise TrainingFailed(_OUT_OF_MEMORY) from error
     except RuntimeError as error:
-        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+        if any(text in str(error) for text in _TOLD_AS):
             raise TrainingFailed(_OUT_OF_MEMORY) from error
         raise
 
 
+_TOLD_AS = ("not enough memory", "can't allocate memory", "std::bad_alloc", "could not create a memory object")
+"""Torch's allocator, C++'s, oneDNN's."""
 _OUT_OF_MEMORY = "Memory ran out: train with a smaller batch_size or context_length, or a smaller model."

@@ -15,16 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tinygpt.training.precision import computes_in_bf16
-
 _POLYNOMIALS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
 """a, b and c of each a x + b x^3 + c x^5. Singular values of 0.01 to 1 become 0.73 to 1.27, in bf16 up to some 1.5;
 above 1 they would explode."""
 
 
-def orthogonalise(stack: Tensor) -> Tensor:
-    """(N, rows, columns), rows <= columns, to matrices of the same singular vectors with singular values near 1."""
-    x = stack.bfloat16() if computes_in_bf16(stack.device) else stack
+def orthogonalise(stack: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """(N, rows, columns), rows <= columns, to matrices of the same singular vectors with singular values near 1,
+    computed in `dtype`."""
+    x = stack.to(dtype)
     x = x / (1.01 * x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # a little more: rounding must leave none above 1
     for a, b, c in _POLYNOMIALS:
         gram = x @ x.mT
@@ -33,10 +32,14 @@ def orthogonalise(stack: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices only. A matrix of rows = 3 * columns is taken as three stacked square ones."""
+    """For matrices only. A matrix of rows = 3 * columns is taken as three stacked square ones. The iteration is
+    computed in `dtype`."""
 
-    def __init__(self, matrices: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self, matrices: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float, dtype: torch.dtype
+    ) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -50,7 +53,9 @@ class Muon(torch.optim.Optimizer):
                     by_shape[matrix.shape].append((matrix, part))
             for (rows, columns), matrices in by_shape.items():
                 stack = torch.stack([part for _, part in matrices])
-                updates = orthogonalise(stack) if rows <= columns else orthogonalise(stack.mT).mT
+                wide = stack if rows <= columns else stack.mT
+                updates = orthogonalise(wide, self._dtype)
+                updates = updates if rows <= columns else updates.mT
                 length = max(1.0, rows / columns) ** 0.5
                 for (matrix, _), update in zip(matrices, updates, strict=True):
                     matrix.add_(update, alpha=-group["lr"] * length)

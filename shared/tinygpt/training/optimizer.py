@@ -12,9 +12,6 @@ from tinygpt.training.muon import Muon
 from tinygpt.training.rowwise_adagrad import RowwiseAdagrad
 from tinygpt.training.threads import ONE_THREAD, Threads
 
-_MUON_MOMENTUM = 0.9
-_MUON_WEIGHT_DECAY = 0.01
-
 
 class Optimizers:
     """Up to four torch optimisers that step as one: AdamW, Muon, and row-wise Adagrad for tables of n-grams.
@@ -41,7 +38,13 @@ class Optimizers:
         # Two, so that two threads may step at once: of a transformer's matrices, each has every other one.
         for half in (matrices[::2], matrices[1::2]):
             if half:
-                muon = Muon(half, config.muon_learning_rate, _MUON_MOMENTUM, _MUON_WEIGHT_DECAY)
+                muon = Muon(
+                    half,
+                    lr=config.muon_learning_rate,
+                    momentum=config.muon_momentum,
+                    weight_decay=config.muon_weight_decay,
+                    dtype=model.head.weight.dtype,
+                )
                 self._parts.append((muon, config.muon_learning_rate))
 
     def step(self, learning_rate_scale: float, threads: Threads = ONE_THREAD) -> None:

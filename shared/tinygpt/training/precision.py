@@ -23,7 +23,7 @@ def to_precision(model: TinyGPT, precision: Precision) -> TinyGPT:
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether `device` multiplies matrices faster in bf16 than in fp32."""
+    """Whether `device` has instructions for bf16. Without them its products take longer than in fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported())

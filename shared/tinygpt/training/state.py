@@ -43,6 +43,8 @@ class TrainingState:
         """What the processes that this one goes on from took."""
         self.evaluations_done = 0
         self.evaluations_without_gain = 0
+        self.evaluated_at: int | None = None
+        """The step of the last evaluation."""
         self.validation: float | None = None
         self.best: float | None = None
         self.recent_losses: deque[float] = deque(maxlen=_RECENT_STEPS)
@@ -67,6 +69,7 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "evaluations_done": self.evaluations_done,
             "evaluations_without_gain": self.evaluations_without_gain,
+            "evaluated_at": self.evaluated_at,
             "recent_losses": list(self.recent_losses),
         }
         self._save(folder / LAST_CHECKPOINT, seconds, resume)
@@ -103,7 +106,11 @@ class TrainingState:
         self.model.load_state_dict(checkpoint.model.state_dict())
         try:
             self.optimizer.load_state_dict(resume["optimizer"])
-        except ValueError as error:
+            self.evaluations_done = resume["evaluations_done"]
+            self.evaluations_without_gain = resume["evaluations_without_gain"]
+            self.evaluated_at = resume["evaluated_at"]
+            self.recent_losses.extend(resume["recent_losses"])
+        except (KeyError, ValueError) as error:
             raise TrainingFailed(
                 f"{path} is from another version of this program: train into another folder, or delete it."
             ) from error
@@ -111,6 +118,3 @@ class TrainingState:
         self.seconds_before = saved["elapsed_seconds"]
         self.validation = saved["validation_loss"]
         self.best = saved["best_validation_loss"]
-        self.evaluations_done = resume["evaluations_done"]
-        self.evaluations_without_gain = resume["evaluations_without_gain"]
-        self.recent_losses.extend(resume["recent_losses"])
