@@ -20,7 +20,7 @@ _POLYNOMIALS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613,
 above 1 they would explode."""
 
 
-def orthogonalise(stack: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+def orthogonalise(stack: Tensor, dtype: torch.dtype) -> Tensor:
     """(N, rows, columns), rows <= columns, to matrices of the same singular vectors with singular values near 1,
     computed in `dtype`."""
     x = stack.to(dtype)
@@ -53,9 +53,10 @@ class Muon(torch.optim.Optimizer):
                     by_shape[matrix.shape].append((matrix, part))
             for (rows, columns), matrices in by_shape.items():
                 stack = torch.stack([part for _, part in matrices])
-                wide = stack if rows <= columns else stack.mT
-                updates = orthogonalise(wide, self._dtype)
-                updates = updates if rows <= columns else updates.mT
+                if rows <= columns:
+                    updates = orthogonalise(stack, self._dtype)
+                else:
+                    updates = orthogonalise(stack.mT, self._dtype).mT
                 length = max(1.0, rows / columns) ** 0.5
                 for (matrix, _), update in zip(matrices, updates, strict=True):
                     matrix.add_(update, alpha=-group["lr"] * length)
