@@ -9,8 +9,7 @@ from rich.table import Table
 
 from tinygpt.commands.failures import EXIT_FAILED, one_sentence
 from tinygpt.contracts.datasets import ValidationReport
-from tinygpt.data.build import BuildFailed
-from tinygpt.data.bundle import DEFAULT_ROWS, HELD_OUT_FILE, TRAIN_FILE, make_bundle, write_bundle
+from tinygpt.data.factory import run_factory
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH, validate
 
 app = typer.Typer()
@@ -44,32 +43,15 @@ def check(
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command("build")
-def build(
-    folder: Annotated[
-        Path,
-        typer.Option(
-            "--out", help="Folder with curated.jsonl and beginner.jsonl; train.jsonl and held_out.jsonl go there."
-        ),
-    ] = Path("data"),
-    rows: Annotated[
-        int, typer.Option(min=1000, help="Rows grown from the recipes, held-out ones among them.")
-    ] = DEFAULT_ROWS,
-    seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 0,
-) -> None:
-    """Grow the bundled dataset from the recipes, running every row's check. Takes some minutes."""
-    console = Console(highlight=False, soft_wrap=True)
+@app.command(
+    "build", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
+def build(context: typer.Context) -> None:
+    """Grow the bundled dataset. The data factory does it: `tinygpt data build --help` shows its options."""
     with one_sentence():
-        try:
-            with console.status("Growing and checking rows ..."):
-                bundle = make_bundle(folder, rows=rows, seed=seed)
-        except BuildFailed as error:
-            typer.echo(f"tinygpt: {error}", err=True)
-            raise typer.Exit(EXIT_FAILED) from error
-        write_bundle(bundle, folder)
-    console.print(
-        f"{folder / TRAIN_FILE}: {len(bundle.training):,} rows\n{folder / HELD_OUT_FILE}: {len(bundle.held_out):,} rows"
-    )
+        status = run_factory(context.args)
+    if status:
+        raise typer.Exit(status)
 
 
 def _table(report: ValidationReport) -> Table:

@@ -11,7 +11,7 @@ from tinygpt.contracts.errors import ErrorDetail
 BundledDataset = Literal["bundled", "curated"]
 BUNDLED_DATASETS: tuple[BundledDataset, ...] = get_args(BundledDataset)
 DEFAULT_DATASET: BundledDataset = "bundled"
-"""`curated`: the rows written by hand. `bundled`: those and many grown from recipes."""
+"""`curated`: the rows written by hand. `bundled`: those and many grown from families."""
 
 
 class RunState(StrEnum):

@@ -1,0 +1,180 @@
+"""From a family to one prompt with its code and check: synonyms, frames, slot values, and a beginner's slips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from tinygpt_factory.family import Family, Phrasing
+from tinygpt_factory.slots import MENTION, Pool, fill, slots_in
+from tinygpt_factory.words import (
+    ASKING,
+    DEFINING,
+    DEFINING_NAMED,
+    QUESTION_WORDS,
+    SAYING,
+    SYNONYMS,
+    third_person,
+)
+
+AS_FUNCTION = 0.12
+UNNAMED = 0.6
+NAMED_FUNCTION = 0.35
+TYPO = 0.05
+TRAINING_TYPO = 0.15
+CAPITAL = 0.15
+QUESTION_MARK = 0.4
+SPOKEN = 0.5
+
+_SYNONYM = re.compile(r"\[([a-z]+)\]")
+_ALTERNATIVES = re.compile(r"\(([^()]*)\)")
+_PLAIN_WORD = re.compile(r"(?<![$<\w'])[a-z]{4,}(?![\w'>])")
+
+
+class NoSuchValues(Exception):
+    """The family can't be drawn with the values that are allowed."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One rendered row of a family. `values` are the slots of its code, `shown` what the prompt has in their place."""
+
+    family: Family
+    prompt: str
+    code: str
+    check: str
+    values: Mapping[str, str]
+    shown: Mapping[str, str]
+
+
+def expand(text: str, rng: Random) -> str:
+    """Pick one synonym for every `[name]` and one alternative of every group, the innermost first."""
+    while match := _SYNONYM.search(text):
+        text = text[: match.start()] + rng.choice(SYNONYMS[match[1]]) + text[match.end() :]
+    while match := _ALTERNATIVES.search(text):
+        text = text[: match.start()] + rng.choice(match[1].split("|")) + text[match.end() :]
+    return " ".join(text.split()).replace(" ,", ",")
+
+
+DrawValue = Callable[[Pool, Random], str | None]
+"""Draws a slot's value from its pool; None is drawn anew."""
+
+
+def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue, typo_share: float = TYPO) -> Drawn:
+    """One row of the family in this phrasing, with slot values of `draw_value`; a share of `typo_share` has a mistyped
+    word.
+
+    Raises:
+        NoSuchValues: no values were drawn that meet the family's `where`.
+    """
+    text = expand(phrasing.text, rng)
+    as_function = family.is_function or (bool(family.fn) and phrasing.request and rng.random() < AS_FUNCTION)
+    if as_function and not family.is_function:
+        family = family.as_function()
+    unnamed = as_function and rng.random() < UNNAMED and _only_mentioned(family, text)
+    text = _framed(text, phrasing, as_function, rng)
+    values = _values(family, text, unnamed, rng, draw_value)
+    text, shown = _mentioned(family, text, values, unnamed, rng)
+    prompt = fill(_slips(text, rng, typo_share), {**values, **shown})
+    in_code = {slot: values[slot] for slot in sorted(family.code_slots)}
+    return Drawn(family, prompt, fill(family.code, values), fill(family.full_check, values), in_code, shown)
+
+
+def render(family: Family, values: Mapping[str, str]) -> tuple[str, str]:
+    """The family's code and check with these slot values."""
+    return fill(family.code, values), fill(family.full_check, values)
+
+
+def _framed(text: str, phrasing: Phrasing, as_function: bool, rng: Random) -> str:
+    if not phrasing.request:
+        return text if as_function or text.split()[0] in QUESTION_WORDS else rng.choice(SAYING).format(say=text)
+    if not as_function:
+        frames = ASKING
+    elif rng.random() < NAMED_FUNCTION:
+        frames = DEFINING_NAMED
+    else:
+        frames = DEFINING
+    return rng.choice(frames).format(do=text, does=third_person(text))
+
+
+def _only_mentioned(family: Family, text: str) -> bool:
+    """Whether no variable is there twice or by its bare name, so that a prompt may leave all their names out."""
+    return all(MENTION.findall(text).count(slot) <= 1 and slot not in slots_in(text) for slot in family.variables)
+
+
+def _place(slot: str) -> int:
+    """The first of its kind is 0: `xs` -> 0, `xs2` -> 1."""
+    return int(slot[-1]) - 1 if slot[-1].isdigit() else 0
+
+
+def _values(family: Family, text: str, unnamed: bool, rng: Random, draw_value: DrawValue) -> dict[str, str]:
+    slots = sorted(set(slots_in(text)) | set(MENTION.findall(text)))
+    fixed: dict[str, str] = {}
+    if "fn" in family.code_slots and "fn" not in slots:
+        fixed["fn"] = family.fn
+    for slot in family.variables:
+        if unnamed or slot not in slots:
+            fixed[slot] = family.pool(slot).defaults[_place(slot)]
+    for _ in range(200):
+        values = dict(fixed)
+        for slot in slots:
+            if slot not in values:
+                values[slot] = _value(family.pool(slot), rng, draw_value)
+        distinct = len(set(values.values())) == len(values)
+        if distinct and (not family.where or eval(fill(family.where, values))):
+            return values
+    raise NoSuchValues(family.name)
+
+
+def _value(pool: Pool, rng: Random, draw_value: DrawValue) -> str:
+    for _ in range(200):
+        if (value := draw_value(pool, rng)) is not None:
+            return value
+    raise NoSuchValues(", ".join(pool.values[:3]))
+
+
+def _mentioned(
+    family: Family, text: str, values: Mapping[str, str], unnamed: bool, rng: Random
+) -> tuple[str, dict[str, str]]:
+    """The text with every mention written out, and what it shows in place of values that are spoken."""
+    shown: dict[str, str] = {}
+
+    def mention(match: re.Match[str]) -> str:
+        slot = match[1]
+        pool = family.pool(slot)
+        if unnamed and slot in family.variables:
+            return rng.choice(pool.unnamed[_place(slot)])
+        spoken = pool.spoken.get(values[slot], ())
+        if spoken and (not pool.mentions or values[slot].isspace() or rng.random() < SPOKEN):
+            shown[slot] = rng.choice(spoken)
+            return f"${slot}"
+        return rng.choice(pool.mentions).format(f"${slot}")
+
+    return MENTION.sub(mention, text), shown
+
+
+def _slips(text: str, rng: Random, typo_share: float) -> str:
+    """What people do when they type: a capital, a question mark or none, now and then a wrong letter."""
+    question = text.split()[0] in QUESTION_WORDS
+    if rng.random() < typo_share:
+        text = _typo(text, rng)
+    if rng.random() < CAPITAL and not text.startswith("$"):
+        text = text[0].upper() + text[1:]
+    if question and rng.random() < QUESTION_MARK:
+        text += "?"
+    elif rng.random() < 0.04:
+        text += "."
+    return text
+
+
+def _typo(text: str, rng: Random) -> str:
+    """Drop, double or swap a letter inside one word that is no slot."""
+    words = list(_PLAIN_WORD.finditer(text))
+    if not words:
+        return text
+    word = rng.choice(words)
+    at = rng.randrange(word.start() + 1, word.end() - 1)
+    slip = rng.choice((text[at + 1] + text[at], text[at + 1], text[at] * 2 + text[at + 1]))
+    return text[:at] + slip + text[at + 2 :]
