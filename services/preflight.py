@@ -7,8 +7,8 @@ from urllib.parse import urlparse
 
 from services.gateway.settings import GatewaySettings
 from services.model_server.settings import ModelServerSettings
+from tinygpt.http.server import bind_or_exit
 from tinygpt.runtime.settings import load_settings
-from tinygpt.runtime.web import bind_or_exit
 
 
 def main() -> None:

@@ -4,9 +4,10 @@ import sys
 
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
+from tinygpt.http.request_id import add_request_id
+from tinygpt.http.server import serve
 from tinygpt.runtime.logging import configure_logging
 from tinygpt.runtime.settings import load_settings
-from tinygpt.runtime.web import add_request_id, serve
 
 
 def main() -> None:

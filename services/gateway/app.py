@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import httpx
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, Gauge
 
 from services.gateway.access import Access
@@ -16,12 +15,12 @@ from services.gateway.quick_start import quick_start
 from services.gateway.routes import datasets, generate, health, models, openai, runs
 from services.gateway.settings import GatewaySettings
 from services.gateway.upstreams import ModelServers
-from tinygpt.contracts.errors import ErrorBody
-from tinygpt.runtime.metrics import HttpMetrics
+from tinygpt.http.app import make_app
+from tinygpt.http.body_limit import BodyLimit
+from tinygpt.http.metrics import HttpMetrics
 from tinygpt.runtime.queue import connect, training_queue
 from tinygpt.runtime.runs import RunStore
 from tinygpt.runtime.volume import Volume
-from tinygpt.runtime.web import BodyLimit, equip
 
 
 def create_app(settings: GatewaySettings, *, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
@@ -48,18 +47,16 @@ def create_app(settings: GatewaySettings, *, transport: httpx.AsyncBaseTransport
                 await asyncio.gather(starting, return_exceptions=True)
             await gateway.model_servers.close()
 
-    app = FastAPIOffline(
+    uploads = BodyLimit(settings.max_upload_mb, "TINYGPT_MAX_UPLOAD_MB")
+    app = make_app(
         title="TinyGPT",
         summary="Train a small GPT on your own rows, and turn prompts into Python code.",
         lifespan=lifespan,
-        responses={"default": {"model": ErrorBody, "description": "What went wrong, in one sentence."}},
+        routers=[routes.router for routes in (generate, openai, runs, datasets, models, health)],
+        metrics=metrics,
+        body_limits={"/datasets": uploads, "/train": uploads},
     )
     app.state.gateway = gateway
-    uploads = BodyLimit(settings.max_upload_mb, "TINYGPT_MAX_UPLOAD_MB")
-    equip(app, metrics.observe, body_limits={"/datasets": uploads, "/train": uploads})
-    for routes in (generate, openai, runs, datasets, models, health):
-        app.include_router(routes.router)
-    app.include_router(metrics.router())
     return app
 
 

@@ -12,9 +12,9 @@ from services.gateway.access import Access, Scope
 from services.gateway.admission import Admission
 from services.gateway.settings import GatewaySettings
 from services.gateway.upstreams import ModelServers
+from tinygpt.http.heartbeat import Heartbeat
 from tinygpt.runtime.runs import RunStore
 from tinygpt.runtime.volume import Volume
-from tinygpt.runtime.web import Heartbeat
 
 
 @dataclass

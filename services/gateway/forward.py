@@ -5,13 +5,13 @@ import contextlib
 from collections.abc import AsyncGenerator
 from urllib.parse import quote
 
-from asgi_correlation_id import correlation_id
 from fastapi import Request, Response
 
 from services.gateway.context import Gateway
 from services.gateway.upstreams import Question
-from tinygpt.runtime.sse import EventStream
-from tinygpt.runtime.web import while_connected
+from tinygpt.http.deadline import while_connected
+from tinygpt.http.request_id import current_request_id
+from tinygpt.http.sse import EventStream
 
 
 async def forward(gateway: Gateway, request: Request, *, stream: bool = False) -> Response:
@@ -28,7 +28,7 @@ async def forward(gateway: Gateway, request: Request, *, stream: bool = False) -
         return EventStream(_events(gateway, question, deadline), seconds=seconds)
     place = gateway.admission.place(deadline) if body is not None else contextlib.nullcontext()
     async with while_connected(request.receive, seconds), place:
-        answer = await gateway.model_servers.ask(question, deadline=deadline, request_id=correlation_id.get())
+        answer = await gateway.model_servers.ask(question, deadline=deadline, request_id=current_request_id())
     return Response(answer, media_type="application/json")
 
 
@@ -36,7 +36,7 @@ async def _events(gateway: Gateway, question: Question, deadline: float) -> Asyn
     async with (
         gateway.admission.place(deadline),
         contextlib.aclosing(
-            gateway.model_servers.stream(question, deadline=deadline, request_id=correlation_id.get())
+            gateway.model_servers.stream(question, deadline=deadline, request_id=current_request_id())
         ) as events,
     ):
         async for event in events:

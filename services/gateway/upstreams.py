@@ -22,8 +22,9 @@ from tinygpt.contracts.errors import (
     UpstreamUnavailable,
 )
 from tinygpt.contracts.models import ModelServerHealth
-from tinygpt.runtime.sse import whole_events
-from tinygpt.runtime.web import REQUEST_ID
+from tinygpt.http.deadline import DEADLINE_SECONDS
+from tinygpt.http.request_id import REQUEST_ID
+from tinygpt.http.sse import whole_events
 
 log = structlog.get_logger()
 
@@ -142,7 +143,7 @@ class ModelServers:
         self, upstream: Upstream, question: Question, deadline: float, request_id: str | None
     ) -> AsyncGenerator[httpx.Response, None]:
         seconds = max(0.001, deadline - asyncio.get_running_loop().time())
-        headers = {"X-Deadline-Seconds": f"{seconds:.3f}"}
+        headers = {DEADLINE_SECONDS: f"{seconds:.3f}"}
         if question.body is not None:
             headers["Content-Type"] = "application/json"
         if request_id is not None:

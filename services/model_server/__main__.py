@@ -9,9 +9,10 @@ import torch
 
 from services.model_server.app import create_app
 from services.model_server.settings import ModelServerSettings
+from tinygpt.http.request_id import add_request_id
+from tinygpt.http.server import serve
 from tinygpt.runtime.logging import configure_logging
 from tinygpt.runtime.settings import load_settings
-from tinygpt.runtime.web import add_request_id, serve
 
 # ruff: enable[E402]
 gc.freeze()

@@ -5,15 +5,13 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 
 from services.model_server.context import ModelServer
 from services.model_server.routes import explain, generate, health, openai
 from services.model_server.settings import ModelServerSettings
-from tinygpt.contracts.errors import ErrorBody
-from tinygpt.runtime.metrics import HttpMetrics
-from tinygpt.runtime.web import equip
+from tinygpt.http.app import make_app
+from tinygpt.http.metrics import HttpMetrics
 
 
 def create_app(settings: ModelServerSettings) -> FastAPI:
@@ -28,14 +26,11 @@ def create_app(settings: ModelServerSettings) -> FastAPI:
             yield
         await asyncio.to_thread(server.models.stop)
 
-    app = FastAPIOffline(
+    app = make_app(
         title="TinyGPT model server",
         lifespan=lifespan,
-        responses={"default": {"model": ErrorBody, "description": "What went wrong, in one sentence."}},
+        routers=[routes.router for routes in (generate, openai, explain, health)],
+        metrics=metrics,
     )
     app.state.server = server
-    equip(app, metrics.observe)
-    for routes in (generate, openai, explain, health):
-        app.include_router(routes.router)
-    app.include_router(metrics.router())
     return app

@@ -15,11 +15,12 @@ from services.model_server.settings import ModelServerSettings
 from tinygpt.contracts.errors import QueueFull
 from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, GenerateResponse
 from tinygpt.contracts.models import Liveness, ModelServerHealth
-from tinygpt.runtime.web import Heartbeat
+from tinygpt.http.deadline import DEADLINE_SECONDS
+from tinygpt.http.heartbeat import Heartbeat
 
 MOST_EXPLAINERS = 8
 """Requests to `/explain` at once: one under way, the others waiting."""
-_LONGEST_SECONDS = 600.0
+_MAX_SECONDS = 600.0
 
 
 class ModelServer:
@@ -92,9 +93,9 @@ async def _server(request: Request) -> ModelServer:
 
 
 async def _seconds(
-    x_deadline_seconds: Annotated[float, Header(gt=0, description="Seconds left to answer in.")] = 60.0,
+    seconds: Annotated[float, Header(alias=DEADLINE_SECONDS, gt=0, description="Seconds left to answer in.")] = 60.0,
 ) -> float:
-    return min(x_deadline_seconds, _LONGEST_SECONDS)
+    return min(seconds, _MAX_SECONDS)
 
 
 # Coroutines, though they wait for nothing: FastAPI calls a plain function in a thread.

@@ -7,9 +7,9 @@ import pytest
 
 from tinygpt.contracts.explain import ExplainRequest
 from tinygpt.contracts.generation import GenerateRequest, SampledRequest
-from tinygpt.contracts.openai import ChatCompletionRequest, CompletionRequest
 from tinygpt.inference.sampling import SAMPLING, SamplingParameters
 from tinygpt.inference.sequence import sampling_parameters
+from tinygpt.openai.requests import ChatCompletionRequest, CompletionRequest
 
 ASKED: dict[str, Any] = {
     "temperature": 0.5,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from tinygpt.http.request_id import add_request_id
 from tinygpt.runtime.logging import configure_logging
-from tinygpt.runtime.web import add_request_id
 
 
 @pytest.fixture(autouse=True)

@@ -25,9 +25,9 @@ from tinygpt.contracts.errors import ErrorBody, InvalidRequest, ModelLoading, No
 from tinygpt.contracts.generation import GenerateResponse, Timings, Usage
 from tinygpt.contracts.runs import DEFAULT_DATASET, RunState, TrainRequest
 from tinygpt.data.store import bundled_rows
+from tinygpt.http.sse import sse_event
 from tinygpt.runtime.queue import connect, training_queue
 from tinygpt.runtime.runs import RunStore
-from tinygpt.runtime.sse import sse_event
 from tinygpt.runtime.volume import Volume
 
 JSONL = "".join(row.to_json() + "\n" for row in ROWS)

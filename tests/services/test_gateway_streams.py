@@ -14,7 +14,7 @@ from services.gateway.settings import GatewaySettings
 from tests.conftest import wait_until
 from tests.services.conftest import serving
 from tinygpt.contracts.errors import ErrorBody, ModelLoading, QueueFull
-from tinygpt.runtime.sse import sse_event
+from tinygpt.http.sse import sse_event
 
 FIRST, SECOND = sse_event('{"text": "a"}', "delta"), sse_event('{"code": "ab"}', "answer")
 Handler = Callable[[httpx.Request], "httpx.Response"]

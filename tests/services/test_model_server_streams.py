@@ -13,9 +13,9 @@ from services.model_server.context import MOST_EXPLAINERS
 from tests.conftest import wait_until
 from tests.services.conftest import PROMPT, Gate, Server, health, store_scripted_model, wait_for_model
 from tinygpt.contracts.explain import Explanation
+from tinygpt.http import sse
 from tinygpt.inference.explain import explain
 from tinygpt.inference.torch_decoder import TorchDecoder
-from tinygpt.runtime import sse
 from tinygpt.runtime.volume import Volume
 
 ANSWER = "def double_all(numbers):\n    return [2 * number for number in numbers]"

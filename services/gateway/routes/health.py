@@ -8,19 +8,20 @@ from starlette.concurrency import run_in_threadpool
 from services.gateway.context import Gateway, GatewayDep
 from tinygpt.contracts.errors import Draining, ModelLoading, NoModel, RedisUnavailable, UpstreamUnavailable
 from tinygpt.contracts.models import GatewayHealth, Liveness, ModelServerHealth
+from tinygpt.http.endpoints import LIVEZ, READYZ, health_endpoint
 from tinygpt.runtime.queue import redis_errors
 
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/livez", summary="Does the process turn?")
+@router.get(**LIVEZ)
 async def livez(response: Response, gateway: GatewayDep) -> Liveness:
     liveness = gateway.heartbeat.liveness()
     response.status_code = 200 if liveness.status == "ok" else 503
     return liveness
 
 
-@router.get("/readyz", summary="Would it serve now?")
+@router.get(**READYZ)
 async def readyz(gateway: GatewayDep) -> dict[str, str]:
     """200 when a `/generate` sent now would be answered; else 503 with the reason and a `Retry-After`."""
     if gateway.draining.is_set():
@@ -37,7 +38,7 @@ async def readyz(gateway: GatewayDep) -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/health", summary="Readiness, with metadata", responses={503: {"model": GatewayHealth}})
+@router.get(**health_endpoint(GatewayHealth))
 async def health(response: Response, gateway: GatewayDep) -> GatewayHealth:
     servers = await gateway.model_servers.health()
     queued_runs = await run_in_threadpool(_queued_runs, gateway)

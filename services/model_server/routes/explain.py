@@ -8,13 +8,15 @@ from fastapi import APIRouter, Request, Response
 from services.model_server.context import Seconds, ServerDep
 from services.model_server.model_holder import Held
 from tinygpt.contracts.explain import ExplainRequest, Explanation
+from tinygpt.http.deadline import while_connected
+from tinygpt.http.endpoints import EXPLAIN
+from tinygpt.http.responses import json_response
 from tinygpt.inference.explain import explain as explain_answer
-from tinygpt.runtime.web import json_response, while_connected
 
 router = APIRouter(tags=["generate"])
 
 
-@router.post("/explain", summary="Every step of an answer: candidates, entropy, attention", response_model=Explanation)
+@router.post(**EXPLAIN)
 async def explain(body: ExplainRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
     async with while_connected(request.receive, seconds), server.explaining():
         with server.models.in_use() as held:

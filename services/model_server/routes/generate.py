@@ -7,15 +7,16 @@ from fastapi import APIRouter, Request, Response
 
 from services.model_server.context import ModelServer, Seconds, ServerDep
 from tinygpt.contracts.generation import GenerateRequest, GenerateResponse
-from tinygpt.runtime.sse import OR_STREAM, EventStream, sse_event
-from tinygpt.runtime.web import json_response, random_id, while_connected
+from tinygpt.http.deadline import while_connected
+from tinygpt.http.endpoints import GENERATE
+from tinygpt.http.request_id import random_id
+from tinygpt.http.responses import json_response
+from tinygpt.http.sse import EventStream, sse_event
 
 router = APIRouter(tags=["generate"])
 
 
-@router.post(
-    "/generate", summary="Turn a prompt into Python code", response_model=GenerateResponse, responses=OR_STREAM
-)
+@router.post(**GENERATE)
 async def generate(body: GenerateRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
     answer_id = f"gen-{random_id()}"
     if body.stream:

@@ -1,14 +1,14 @@
-"""Prometheus metrics of a service, in a registry of its own."""
+"""Prometheus metrics of HTTP requests, and the endpoint that serves all metrics of a service."""
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-"""A client can send any word as a method: the others share one label, so that they can't fill the memory."""
+"""A client can send any word as a method. All others share one label, so that labels can't fill the memory."""
 
 
 class HttpMetrics:
-    """Requests and their durations by method, route and status."""
+    """Requests and their durations, by method, route and status."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry

@@ -1,16 +1,27 @@
-"""From the project's answers to OpenAI's: whole ones, and the chunks of a stream."""
+"""Our answers in OpenAI's two formats, completions and chats: whole, and as the chunks of a stream."""
 
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from tinygpt.contracts.generation import Choice, FinishReason, GenerateDelta, TokenLogprob, TopToken, Usage
+from tinygpt.contracts.generation import (
+    Choice,
+    FinishReason,
+    GenerateDelta,
+    GenerateResponse,
+    TokenLogprob,
+    TopToken,
+    Usage,
+)
 from tinygpt.contracts.models import LoadedModel
-from tinygpt.contracts.openai import (
+from tinygpt.data.tokenizer import TextDecoder, Tokenizer
+from tinygpt.http.request_id import random_id
+from tinygpt.openai.answers import (
     AssistantMessage,
     ChatChoice,
     ChatChunkChoice,
@@ -26,8 +37,6 @@ from tinygpt.contracts.openai import (
     OpenAIFinishReason,
     OpenAIUsage,
 )
-from tinygpt.data.tokenizer import TextDecoder, Tokenizer
-from tinygpt.runtime.web import random_id
 
 _FINISH_REASONS: dict[FinishReason, OpenAIFinishReason] = {
     "eos": "stop",
@@ -38,7 +47,7 @@ _FINISH_REASONS: dict[FinishReason, OpenAIFinishReason] = {
 
 
 class AnswerFormat(ABC):
-    """How one answer is put: the whole of it, or its stream, chunk by chunk. All of it has one id."""
+    """The format of the answer to one request. Everything that it makes has the same id."""
 
     id_prefix: ClassVar[str]
 
@@ -51,24 +60,29 @@ class AnswerFormat(ABC):
             "system_fingerprint": f"fp_{model.sha256[:12]}",
         }
 
+    def whole(self, answers: Sequence[GenerateResponse]) -> BaseModel:
+        """One answer with the choices of all prompts, in the order of the prompts."""
+        choices = chain.from_iterable(answer.choices or [answer] for answer in answers)
+        return self._whole(list(choices), total_usage([answer.usage for answer in answers]))
+
     @abstractmethod
-    def whole(self, choices: Sequence[Choice], usage: OpenAIUsage) -> BaseModel: ...
+    def _whole(self, choices: Sequence[Choice], usage: OpenAIUsage) -> BaseModel: ...
 
     @abstractmethod
     def first(self, index: int) -> BaseModel | None:
-        """What comes before a choice's text, if anything does."""
+        """The chunk before a choice's text, if the format has one."""
 
     @abstractmethod
-    def piece(self, index: int, delta: GenerateDelta) -> BaseModel:
-        """A piece of a choice's text."""
+    def delta(self, index: int, delta: GenerateDelta) -> BaseModel:
+        """A chunk of a choice's text."""
 
     @abstractmethod
     def last(self, index: int, reason: FinishReason) -> BaseModel:
-        """Why a choice's text ended."""
+        """The chunk that says why a choice ended."""
 
     @abstractmethod
     def usage(self, usage: OpenAIUsage) -> BaseModel:
-        """The chunk that comes last where it was asked for."""
+        """The stream's last chunk, if the request asks for the usage."""
 
 
 class CompletionFormat(AnswerFormat):
@@ -77,10 +91,10 @@ class CompletionFormat(AnswerFormat):
     def __init__(self, model: LoadedModel, tokenizer: Tokenizer) -> None:
         super().__init__(model, tokenizer)
         self._offsets = Counter[int]()
-        """Whole characters of each choice so far."""
+        """Characters of each choice so far. A token may be part of a character, so tokens are decoded in order."""
         self._decoders = defaultdict[int, TextDecoder](tokenizer.text_decoder)
 
-    def whole(self, choices: Sequence[Choice], usage: OpenAIUsage) -> Completion:
+    def _whole(self, choices: Sequence[Choice], usage: OpenAIUsage) -> Completion:
         return self._of(
             *(
                 CompletionChoice(
@@ -97,7 +111,7 @@ class CompletionFormat(AnswerFormat):
     def first(self, index: int) -> None:  # noqa: ARG002
         return None
 
-    def piece(self, index: int, delta: GenerateDelta) -> Completion:
+    def delta(self, index: int, delta: GenerateDelta) -> Completion:
         return self._of(CompletionChoice(index=index, text=delta.text, logprobs=self._logprobs(index, delta.logprobs)))
 
     def last(self, index: int, reason: FinishReason) -> Completion:
@@ -127,7 +141,7 @@ class CompletionFormat(AnswerFormat):
 class ChatFormat(AnswerFormat):
     id_prefix = "chatcmpl"
 
-    def whole(self, choices: Sequence[Choice], usage: OpenAIUsage) -> ChatCompletion:
+    def _whole(self, choices: Sequence[Choice], usage: OpenAIUsage) -> ChatCompletion:
         return ChatCompletion(
             choices=[
                 ChatChoice(
@@ -145,7 +159,7 @@ class ChatFormat(AnswerFormat):
     def first(self, index: int) -> ChatCompletionChunk:
         return self._of(ChatChunkChoice(index=index, delta=MessageDelta(role="assistant", content="")))
 
-    def piece(self, index: int, delta: GenerateDelta) -> ChatCompletionChunk:
+    def delta(self, index: int, delta: GenerateDelta) -> ChatCompletionChunk:
         return self._of(
             ChatChunkChoice(
                 index=index, delta=MessageDelta(content=delta.text), logprobs=self._logprobs(delta.logprobs)

@@ -1,8 +1,8 @@
-"""OpenAI's API as far as a small text model can honour it: requests, answers and the chunks of a stream.
+"""OpenAI's requests, and what they become: a `GenerateRequest` for each prompt.
 
-Fields of theirs that change nothing here (`user`, `store`, `metadata`, ...) are taken and ignored. Those that would
-change the answer and can't (`tools`, `logit_bias`, ...) are refused in a sentence. What they lack and `/generate` has
-(`top_k`, `min_p`, `repetition_penalty`, `balanced`, ...) may be sent beside theirs, under the same names.
+Fields that change nothing here (`user`, `store`, `metadata`, ...) are ignored. Fields that would change the answer but
+are not supported (`tools`, `logit_bias`, ...) are refused with a sentence. Options that only `/generate` has (`top_k`,
+`min_p`, `repetition_penalty`, `balanced`, ...) may be sent too, under the same names.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -20,28 +20,22 @@ from tinygpt.contracts.generation import (
     StopStrings,
     not_blank,
 )
+from tinygpt.openai.models import ALIAS
 
-ALIAS = "tinygpt"
-"""The model that is served now, whichever that is."""
-OpenAIFinishReason = Literal["stop", "length"]
 MAX_ANSWERS = 64
-"""Of one request: its prompts times `n`."""
+"""Per request: its prompts times `n`."""
 MAX_MESSAGES = 2048
-_SMALLEST_TOP_P = 1e-6
-
-
-def _is_none(value: object) -> bool:
-    return value is None
+_MIN_TOP_P = 1e-6
 
 
 def _without_empty(stop: object) -> object:
-    """Some clients send empty strings among those that stop an answer: they stop nothing."""
-    given = [stop] if isinstance(stop, str) else stop
-    return [string for string in given if string != ""] if isinstance(given, list) else given
+    """Some clients send empty stop strings. They stop nothing, so they are dropped."""
+    strings = [stop] if isinstance(stop, str) else stop
+    return [string for string in strings if string != ""] if isinstance(strings, list) else strings
 
 
 def _refused(instead: str) -> AfterValidator:
-    """Refuses a field that says anything, and says what to do `instead`."""
+    """A validator that refuses every value but an empty one, and says what to do `instead`."""
 
     def refuse(value: object) -> object:
         if value:
@@ -51,8 +45,8 @@ def _refused(instead: str) -> AfterValidator:
     return AfterValidator(refuse)
 
 
-# Wider than ours, and brought to what `/generate` takes.
-_TopP = Annotated[float, Field(ge=0, le=1), AfterValidator(lambda top_p: max(_SMALLEST_TOP_P, top_p))]
+# OpenAI's ranges are wider. Their values are mapped to what `/generate` takes.
+_TopP = Annotated[float, Field(ge=0, le=1), AfterValidator(lambda top_p: max(_MIN_TOP_P, top_p))]
 _TopK = Annotated[int, Field(ge=-1, le=100_000), AfterValidator(lambda top_k: max(0, top_k))]
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63), AfterValidator(lambda seed: seed % 2**63)]
 
@@ -62,8 +56,8 @@ class StreamOptions(BaseModel):
 
 
 class SamplingOptions(BaseModel):
-    """What both ways of asking share. `null` is the default, as in OpenAI's API. A field with the name of one of
-    `/generate` means the same."""
+    """Fields of both endpoints. `null` means the default, as in OpenAI's API. A field that `/generate` has too means
+    the same."""
 
     model: str | None = Field(
         default=None,
@@ -92,6 +86,11 @@ class SamplingOptions(BaseModel):
     presence_penalty: Annotated[float | None, _refused("use repetition_penalty")] = None
     logit_bias: Annotated[dict[str, float] | None, _refused("leave it out")] = None
 
+    @property
+    def include_usage(self) -> bool:
+        """True if a stream ends with a chunk that has the usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
     @model_validator(mode="after")
     def _stream_options_with_stream(self) -> Self:
         if self.stream_options is not None and not self.stream:
@@ -99,16 +98,16 @@ class SamplingOptions(BaseModel):
         return self
 
     def as_generate_request(self, prompt: str, logprobs: int | None) -> GenerateRequest:
-        """The same request in the project's own words: the model's text, neither repaired nor replaced."""
+        """Our request for one prompt. It asks for the model's own text, neither repaired nor replaced."""
         shared = SamplingOptions.model_fields.keys() & GenerateRequest.model_fields.keys()
-        given = {name: value for name in shared if (value := getattr(self, name)) is not None}
+        options = {name: value for name in shared if (value := getattr(self, name)) is not None}
         return GenerateRequest(
             prompt=prompt,
             max_new_tokens=MAX_NEW_TOKENS if self.max_tokens in (None, 0, -1) else min(self.max_tokens, MAX_NEW_TOKENS),
             logprobs=logprobs,
             post_process=False,
             fallback="never",
-            **given,
+            **options,
         )
 
 
@@ -129,7 +128,7 @@ class CompletionRequest(SamplingOptions):
 
     @field_validator("prompt", mode="before")
     @classmethod
-    def _text(cls, prompt: object) -> object:
+    def _no_token_ids(cls, prompt: object) -> object:
         first = prompt[0] if isinstance(prompt, list) and prompt else None
         if isinstance(first, int | list):
             raise ValueError("token ids are not read here: send the prompt as text")
@@ -154,14 +153,14 @@ class CompletionRequest(SamplingOptions):
 
 
 class MessagePart(BaseModel):
-    """Text, or what can't be read here (an image, a sound), which is passed over in all messages but the prompt."""
+    """Text, or something that can't be read here, such as an image. That is ignored, except in the prompt."""
 
     type: str
     text: str = ""
 
 
 class ChatMessage(BaseModel):
-    """One of the conversation."""
+    """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[MessagePart] | None = None
@@ -198,20 +197,20 @@ class ChatCompletionRequest(SamplingOptions):
 
     @field_validator("messages")
     @classmethod
-    def _asks_something(cls, messages: list[ChatMessage]) -> list[ChatMessage]:
-        asked = next((message for message in reversed(messages) if message.role == "user"), None)
-        if asked is None:
+    def _has_a_prompt(cls, messages: list[ChatMessage]) -> list[ChatMessage]:
+        prompt = next((message for message in reversed(messages) if message.role == "user"), None)
+        if prompt is None:
             raise ValueError("there is no user message: the last one is the prompt")
-        if asked.unreadable:
-            raise ValueError(f"only parts of the type text can be read here, not {', '.join(asked.unreadable)}")
-        if len(asked.text) > MAX_PROMPT_CHARACTERS:
+        if prompt.unreadable:
+            raise ValueError(f"only parts of the type text can be read here, not {', '.join(prompt.unreadable)}")
+        if len(prompt.text) > MAX_PROMPT_CHARACTERS:
             raise ValueError(f"the last user message has more than {MAX_PROMPT_CHARACTERS} characters")
-        not_blank(asked.text)
+        not_blank(prompt.text)
         return messages
 
     @field_validator("response_format")
     @classmethod
-    def _text(cls, response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _text_only(cls, response_format: dict[str, Any] | None) -> dict[str, Any] | None:
         if response_format is not None and response_format.get("type") != "text":
             raise ValueError("only {'type': 'text'} is supported here")
         return response_format
@@ -231,117 +230,3 @@ class ChatCompletionRequest(SamplingOptions):
     def as_generate_requests(self) -> list[GenerateRequest]:
         prompt = next(message.text for message in reversed(self.messages) if message.role == "user")
         return [self.as_generate_request(prompt, (self.top_logprobs or 0) if self.logprobs else None)]
-
-
-class OpenAIUsage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class CompletionLogprobs(BaseModel):
-    """The older style: four lists, an entry a token. `text_offset` counts characters from the start of the answer."""
-
-    tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
-    text_offset: list[int]
-
-
-class CompletionChoice(BaseModel):
-    index: int
-    text: str
-    logprobs: CompletionLogprobs | None = None
-    finish_reason: OpenAIFinishReason | None = None
-
-
-class Completion(BaseModel):
-    """The answer of `POST /v1/completions`, and each chunk of its stream."""
-
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int = Field(description="Seconds since the epoch.")
-    model: str
-    system_fingerprint: str | None = Field(default=None, description="Changes with the weights.")
-    choices: list[CompletionChoice]
-    usage: OpenAIUsage | None = None
-
-
-class ChatTopLogprob(BaseModel):
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class ChatTokenLogprob(ChatTopLogprob):
-    top_logprobs: list[ChatTopLogprob]
-
-
-class ChatLogprobs(BaseModel):
-    content: list[ChatTokenLogprob]
-    refusal: None = None
-
-
-class AssistantMessage(BaseModel):
-    role: Literal["assistant"] = "assistant"
-    content: str
-    refusal: None = None
-
-
-class ChatChoice(BaseModel):
-    index: int
-    message: AssistantMessage
-    logprobs: ChatLogprobs | None = None
-    finish_reason: OpenAIFinishReason
-
-
-class ChatCompletion(BaseModel):
-    """The answer of `POST /v1/chat/completions`."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int = Field(description="Seconds since the epoch.")
-    model: str
-    system_fingerprint: str | None = Field(default=None, description="Changes with the weights.")
-    choices: list[ChatChoice]
-    usage: OpenAIUsage
-
-
-class MessageDelta(BaseModel):
-    """What a chunk adds to the message; the role comes first."""
-
-    role: Literal["assistant"] | None = Field(default=None, exclude_if=_is_none)
-    content: str | None = Field(default=None, exclude_if=_is_none)
-
-
-class ChatChunkChoice(BaseModel):
-    index: int
-    delta: MessageDelta
-    logprobs: ChatLogprobs | None = None
-    finish_reason: OpenAIFinishReason | None = None
-
-
-class ChatCompletionChunk(BaseModel):
-    """Each chunk of a chat's stream."""
-
-    id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int = Field(description="Seconds since the epoch.")
-    model: str
-    system_fingerprint: str | None = None
-    choices: list[ChatChunkChoice]
-    usage: OpenAIUsage | None = None
-
-
-class OpenAIModel(BaseModel):
-    id: str
-    object: Literal["model"] = "model"
-    created: int = Field(description="Seconds since the epoch.")
-    owned_by: str = ALIAS
-
-
-class OpenAIModelList(BaseModel):
-    """`GET /v1/models`."""
-
-    object: Literal["list"] = "list"
-    data: list[OpenAIModel]

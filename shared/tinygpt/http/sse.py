@@ -1,26 +1,20 @@
-"""Server-sent events (WHATWG HTML, 9.2): how one is written, and the response that streams them."""
+"""Server-sent events (WHATWG HTML, 9.2): the format of an event, and a response that streams them."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable
-from typing import Any
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from tinygpt.contracts.errors import Draining, TinyGPTError
-from tinygpt.runtime.web import error_body, own_error, while_connected
+from tinygpt.http.deadline import while_connected
+from tinygpt.http.error_handlers import as_tinygpt_error
+from tinygpt.http.responses import error_body
 
 KEEP_ALIVE = b": keep-alive\n\n"
-"""A comment: clients pass over it, and proxies see that the connection lives."""
+"""A comment. Clients ignore it, and proxies see that the connection is alive."""
 KEEP_ALIVE_SECONDS = 15.0
-OR_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The answer, or with `stream` its events: docs/api.md has their format.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
-}
-"""What `/docs` says of an endpoint that may answer with a stream."""
 
 
 def sse_event(data: str, name: str | None = None) -> bytes:
@@ -29,21 +23,21 @@ def sse_event(data: str, name: str | None = None) -> bytes:
 
 
 async def whole_events(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
-    """What comes in, cut between events: each is passed on as soon as it is whole; half a one at the end is dropped."""
-    waiting = b""
+    """The same bytes, cut between events. An event is yielded once it is whole; half an event at the end is dropped."""
+    buffer = b""
     async for chunk in chunks:
-        waiting += chunk
-        end = waiting.rfind(b"\n\n") + 2
+        buffer += chunk
+        end = buffer.rfind(b"\n\n") + 2
         if end >= 2:
-            yield waiting[:end]
-            waiting = waiting[end:]
+            yield buffer[:end]
+            buffer = buffer[end:]
 
 
 class EventStream(StreamingResponse):
-    """Sends each event as it comes. A client that goes away, or a deadline that passes, closes `events`.
+    """Sends each event as it comes. If the client disconnects or the deadline passes, closes `events`.
 
-    The status waits for the first event, or `KEEP_ALIVE_SECONDS`: what `events` raises before that is an error
-    response like any other; after it, an event `error`, the stream's last.
+    The status line waits for the first event, or `KEEP_ALIVE_SECONDS`. If `events` raises before that, the response
+    is an ordinary error response. If it raises later, the stream ends with an event `error`.
     """
 
     media_type = "text/event-stream"
@@ -61,14 +55,14 @@ class EventStream(StreamingResponse):
             async with while_connected(receive, self._seconds), contextlib.aclosing(self._events):
                 async for event in self._events:
                     await self._send(send, event)
-        except asyncio.CancelledError:  # the server's time to drain is over
+        except asyncio.CancelledError:  # the server has stopped draining
             if self._started:
                 await self._send_last(send, Draining("The server stops before the answer was whole: ask again."))
             raise
         except Exception as error:
             if not self._started:
                 raise
-            await self._send_last(send, own_error(error))
+            await self._send_last(send, as_tinygpt_error(error))
             return
         finally:
             keeping_alive.cancel()

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tinygpt.contracts.generation import MAX_NEW_TOKENS
-from tinygpt.contracts.openai import MAX_ANSWERS, ChatCompletionRequest, CompletionRequest
+from tinygpt.openai.requests import MAX_ANSWERS, ChatCompletionRequest, CompletionRequest
 
 
 def completion(**fields: Any) -> CompletionRequest:

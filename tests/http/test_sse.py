@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from tinygpt.runtime import sse
-from tinygpt.runtime.sse import KEEP_ALIVE, EventStream, sse_event, whole_events
+from tinygpt.http import sse
+from tinygpt.http.sse import KEEP_ALIVE, EventStream, sse_event, whole_events
 
 
 @given(
