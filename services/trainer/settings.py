@@ -11,12 +11,15 @@ from tinygpt.training.tracking import TrackerName
 
 
 class TrainerSettings(Settings):
-    trainer_threads: int | None = Field(default=None, ge=1, description="CPU threads of a run; all cores if unset.")
+    trainer_threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of a training run. If unset: all cores."
+    )
     trainer_alive_file: Path = Field(
-        default=Path("/tmp/tinygpt-trainer-alive"), description="Touched while the worker turns; its health check."
+        default=Path("/tmp/tinygpt-trainer-alive"),
+        description="File that the worker touches while it works. Its health check looks at it.",
     )
     trainer_track: Annotated[tuple[TrackerName, ...], NoDecode] = Field(
-        default=(), description="Track runs with these beside TensorBoard: `wandb`, `mlflow`, with commas between."
+        default=(), description="Trackers beside TensorBoard: `wandb`, `mlflow`, separated by commas."
     )
 
     @field_validator("trainer_track", mode="before")

@@ -15,13 +15,20 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", env_ignore_empty=True)
 
-    home: Path = Field(default=Path("var"), description="The volume: datasets, runs and models.")
-    redis_url: str = Field(default="redis://127.0.0.1:6390/0", description="Where Redis is.")
-    redis_password: SecretStr | None = Field(default=None, description="Redis password, where it has one.")
-    log_format: Literal["console", "json"] = Field(default="console", description="For a person, or for a collector.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    home: Path = Field(default=Path("var"), description="Folder for datasets, runs and models: the volume.")
+    redis_url: str = Field(default="redis://127.0.0.1:6390/0", description="Address of Redis.")
+    redis_password: SecretStr | None = Field(default=None, description="Password of Redis, if it has one.")
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="`console` for people, `json` for log collectors."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Lowest level that is logged: `debug`, `info`, `warning` or `error`."
+    )
     lease_seconds: float = Field(
-        default=30.0, ge=1, le=600, description="A worker silent for this many seconds has lost its run."
+        default=30.0,
+        ge=1,
+        le=600,
+        description="If a worker is silent for this many seconds, its run goes back to the queue.",
     )
 
     @field_validator("redis_url")
