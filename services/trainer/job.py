@@ -101,8 +101,8 @@ class _Job:
                 self.runs.finish(self.lease, RunState.CANCELLED)
                 log.info("run cancelled")
             case StopCause.YIELDED:
-                self.runs.give_back(self.lease)
-                log.info("run given back to the queue; it goes on from here later")
+                self.runs.requeue(self.lease)
+                log.info("run requeued; it resumes from its last checkpoint")
             case None:
                 self._succeed(result, best, promotion, evaluation)
 
