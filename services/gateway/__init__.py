@@ -1,1 +1,1 @@
-"""The gateway: the only door for clients. Admission, deadlines, retries, runs, datasets, readiness. No torch."""
+"""The gateway, the only service that clients reach. It has no torch."""

@@ -9,12 +9,12 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Gauge
 
 from services.gateway.access import Access
-from services.gateway.admission import Admission
 from services.gateway.context import Gateway
 from services.gateway.quick_start import quick_start
 from services.gateway.routes import datasets, generate, health, models, openai, runs
 from services.gateway.settings import GatewaySettings
 from services.gateway.upstreams import ModelServers
+from tinygpt.http.admission import Admission
 from tinygpt.http.app import make_app
 from tinygpt.http.body_limit import BodyLimit
 from tinygpt.http.metrics import HttpMetrics

@@ -1,4 +1,4 @@
-"""Connections to the model servers: one for each request under way, kept open for the next."""
+"""Connections to the model servers: one per current request, kept open for later ones."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -6,17 +6,20 @@ from collections.abc import AsyncIterator
 import httpx
 
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1)
-_MOST_IDLE = 64
+_MAX_IDLE = 64
 
 
 class Connections(httpx.AsyncBaseTransport):
-    """httpx's transport, but that a request looks for no connection among all others: `httpcore`'s pool asks the system
-    about each of them, twice a request, and by 64 that costs more than the request does."""
+    """An httpx transport with a pool that is a stack per address, so that a request takes a connection in O(1).
+
+    httpcore's own pool checks every connection twice per request, with a system call. With 64 of them that costs more
+    than the request itself.
+    """
 
     def __init__(self) -> None:
         self._ssl_context = httpx.create_ssl_context()
         self._idle: defaultdict[tuple[str, str, int | None], list[httpx.AsyncHTTPTransport]] = defaultdict(list)
-        """By scheme, host and port; the last used at the end."""
+        """By scheme, host and port, the last used at the end."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         idle = self._idle[request.url.scheme, request.url.host, request.url.port]
@@ -27,7 +30,7 @@ class Connections(httpx.AsyncBaseTransport):
             await connection.aclose()
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = Lent(response.stream, connection, idle)
+        response.stream = PooledStream(response.stream, connection, idle)
         return response
 
     async def aclose(self) -> None:
@@ -36,8 +39,8 @@ class Connections(httpx.AsyncBaseTransport):
                 await idle.pop().aclose()
 
 
-class Lent(httpx.AsyncByteStream):
-    """A response's body; closed, it gives its connection back."""
+class PooledStream(httpx.AsyncByteStream):
+    """A response's body. Closing it returns its connection to the pool."""
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Lent(httpx.AsyncByteStream):
         except BaseException:
             await self._connection.aclose()
             raise
-        if len(self._idle) < _MOST_IDLE:
+        if len(self._idle) < _MAX_IDLE:
             self._idle.append(self._connection)
         else:
             await self._connection.aclose()

@@ -1,4 +1,4 @@
-"""What every endpoint works with, made once by `create_app` and handed in as a dependency."""
+"""What every endpoint works with. `create_app` makes it once, and FastAPI hands it in as a dependency."""
 
 import asyncio
 import threading
@@ -9,9 +9,9 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, params
 
 from services.gateway.access import Access, Scope
-from services.gateway.admission import Admission
 from services.gateway.settings import GatewaySettings
 from services.gateway.upstreams import ModelServers
+from tinygpt.http.admission import Admission
 from tinygpt.http.heartbeat import Heartbeat
 from tinygpt.runtime.runs import RunStore
 from tinygpt.runtime.volume import Volume
@@ -42,12 +42,12 @@ GatewayDep = Annotated[Gateway, Depends(_gateway)]
 
 
 def requires(scope: Scope) -> params.Depends:
-    """A dependency that lets a request through if its key has `scope`."""
+    """A dependency that refuses a request whose key does not have `scope`."""
 
     async def check(
         request: Request,
         gateway: GatewayDep,
-        authorization: Annotated[str | None, Header(description="`Bearer <key>`, where keys are set.")] = None,
+        authorization: Annotated[str | None, Header(description="`Bearer <key>`, if the gateway has keys.")] = None,
     ) -> None:
         client = request.client.host if request.client else "unknown"
         gateway.access.require(scope, authorization=authorization, client=client)

@@ -31,9 +31,9 @@ async def quick_start(gateway: Gateway) -> None:
                 return
         if not await _serving(gateway):
             return
-        log.info("ready", door=gateway.settings.door, docs=f"{gateway.settings.door}/docs")
+        log.info("ready", url=gateway.settings.url, docs=f"{gateway.settings.url}/docs")
         key = " -H 'authorization: Bearer <your key>'" if gateway.settings.api_keys.get_secret_value() else ""
-        curl = f"curl -s {gateway.settings.door}/generate{key} -H 'content-type: application/json' -d '{_EXAMPLE}'"
+        curl = f"curl -s {gateway.settings.url}/generate{key} -H 'content-type: application/json' -d '{_EXAMPLE}'"
         print(f"Try it:\n  {curl}", flush=True)
     except TinyGPTError as error:
         log.error("the quick start failed", reason=error.message)

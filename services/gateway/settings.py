@@ -1,4 +1,4 @@
-"""What the gateway reads from the environment, beside what every service reads."""
+"""The gateway's settings, in addition to those of every service."""
 
 from typing import Annotated
 
@@ -31,7 +31,7 @@ class GatewaySettings(Settings):
     )
     max_upload_mb: float = Field(default=96.0, gt=0, le=4096, description="Largest dataset upload, in MB.")
     max_event_streams: int = Field(
-        default=64, ge=1, le=4096, description="Clients that may follow training runs at once. One more waits."
+        default=64, ge=1, le=4096, description="Clients that may follow training runs at once. One more gets 429."
     )
     api_keys: SecretStr = Field(
         default=SecretStr(""),
@@ -58,6 +58,6 @@ class GatewaySettings(Settings):
         return urls
 
     @property
-    def door(self) -> str:
-        """The address that a person types."""
+    def url(self) -> str:
+        """The address that clients use."""
         return self.public_url or f"http://{self.gateway_host}:{self.gateway_port}"

@@ -1,4 +1,4 @@
-"""The model servers: which one to ask, when to ask again, and what their failures mean to a client."""
+"""The model servers: which one gets a request, when it is retried, and what a failure means to the client."""
 
 import asyncio
 import contextlib
@@ -28,20 +28,21 @@ from tinygpt.http.sse import whole_events
 
 log = structlog.get_logger()
 
-_FAILURES_BEFORE_REST = 3
-_REST_SECONDS = 5.0
-_ATTEMPTS = 4
+_MAX_FAILURES = 3
+_EJECTED_SECONDS = 5.0
+_MAX_ATTEMPTS = 4
 _PROBE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a model server is asked: one of its endpoints, with the JSON that it takes."""
+class UpstreamRequest:
+    """A request to one of the model servers' endpoints: GET without a body, POST with one, which is JSON."""
 
     path: str
     body: bytes | None = None
     stream: bool = False
-    """Whether the answer is a stream of events."""
+    """True if the answer is a stream of events."""
+    request_id: str | None = None
 
     @property
     def method(self) -> str:
@@ -49,27 +50,28 @@ class Question:
 
 
 class Upstream:
-    """One model server, as the gateway sees it."""
+    """One model server. After three failures in a row it is ejected: for five seconds, others are preferred."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.in_flight = 0
         self.failures = 0
-        self.resting_until = 0.0
+        self.ejected_until = 0.0
 
     def succeeded(self) -> None:
         self.failures = 0
 
     def failed(self) -> None:
         self.failures += 1
-        if self.failures >= _FAILURES_BEFORE_REST:
-            self.resting_until = time.monotonic() + _REST_SECONDS
+        if self.failures >= _MAX_FAILURES:
+            self.ejected_until = time.monotonic() + _EJECTED_SECONDS
 
 
 class ModelServers:
-    """Asks the least busy model server, and another one if that fails before it has answered, or is full.
+    """Sends a request to the least busy model server, and to another one if that fails or is full.
 
-    This is the only retry loop of the stack. It stays inside the caller's deadline.
+    This is the only retry loop of the stack. It stays inside the caller's deadline, which is in the event loop's time.
+    Nothing is retried once an answer has begun.
     """
 
     def __init__(self, urls: Sequence[str], transport: httpx.AsyncBaseTransport | None = None) -> None:
@@ -79,83 +81,87 @@ class ModelServers:
     async def close(self) -> None:
         await self._client.aclose()
 
-    def choose(self, asked: Collection[Upstream] = ()) -> Upstream:
-        """The least busy one that is not resting, rather not one of `asked`; if all rest, the one that wakes first."""
+    def choose(self, tried: Collection[Upstream] = ()) -> Upstream:
+        """The least busy upstream that is not ejected, if possible one that was not `tried`.
+
+        If all are ejected, the one whose time is over first.
+        """
         now = time.monotonic()
         return min(
             self.upstreams,
-            key=lambda upstream: (max(0.0, upstream.resting_until - now), upstream in asked, upstream.in_flight),
+            key=lambda upstream: (max(0.0, upstream.ejected_until - now), upstream in tried, upstream.in_flight),
         )
 
-    async def ask(self, question: Question, *, deadline: float, request_id: str | None) -> bytes:
-        """A model server's whole answer, as JSON. `deadline` is in the event loop's time.
+    async def send(self, request: UpstreamRequest, *, deadline: float) -> bytes:
+        """A model server's whole answer, as JSON.
 
-        Raises the model server's own error, `UpstreamUnavailable` when none answers, or `DeadlineExceeded`.
+        Raises the model server's own error, `UpstreamUnavailable` if none answers, or `DeadlineExceeded`.
         """
         try:
-            async with asyncio.timeout_at(deadline), self._answering(question, deadline, request_id) as response:
+            async with asyncio.timeout_at(deadline), self._successful_response(request, deadline) as response:
                 return await response.aread()
         except TimeoutError:
             raise DeadlineExceeded("The model server did not answer in time: ask for fewer max_new_tokens.") from None
 
-    async def stream(
-        self, question: Question, *, deadline: float, request_id: str | None
-    ) -> AsyncGenerator[bytes, None]:
-        """A model server's events as they come. Raises what `ask` does before the first event, but for the deadline,
-        which is the caller's part; after that, whatever happens, it asks nobody again."""
+    async def stream(self, request: UpstreamRequest, *, deadline: float) -> AsyncGenerator[bytes, None]:
+        """A model server's events as they come. Raises what `send` does, except `DeadlineExceeded`: the deadline ends
+        the retries, and the caller ends the stream."""
         async with (
-            self._answering(question, deadline, request_id) as response,
+            self._successful_response(request, deadline) as response,
             contextlib.aclosing(whole_events(response.aiter_bytes())) as events,
         ):
             async for event in events:
                 yield event
 
     @contextlib.asynccontextmanager
-    async def _answering(
-        self, question: Question, deadline: float, request_id: str | None
+    async def _successful_response(
+        self, request: UpstreamRequest, deadline: float
     ) -> AsyncGenerator[httpx.Response, None]:
-        """A response that says yes, its body still to be read. Model servers are asked until one gives it."""
+        """A successful response, its body still unread. Retries until a model server gives one."""
         time_left = deadline - asyncio.get_running_loop().time()
-        asked: list[Upstream] = []
+        tried: list[Upstream] = []
         attempts = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda error: self._may_be_asked_again(error, asked)),
-            stop=tenacity.stop_after_attempt(_ATTEMPTS) | tenacity.stop_before_delay(max(0.0, time_left)),
+            retry=tenacity.retry_if_exception(lambda error: self._should_retry(error, tried)),
+            stop=tenacity.stop_after_attempt(_MAX_ATTEMPTS) | tenacity.stop_before_delay(max(0.0, time_left)),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0),  # full jitter
             reraise=True,
         )
         async with contextlib.AsyncExitStack() as stack:
             async for attempt in attempts:
                 with attempt:
-                    asked.append(self.choose(asked))
-                    response = await stack.enter_async_context(self._asking(asked[-1], question, deadline, request_id))
-            with _transport_errors(asked[-1]):
+                    tried.append(self.choose(tried))
+                    response = await stack.enter_async_context(self._attempt(tried[-1], request, deadline))
+            with _transport_errors(tried[-1]):
                 yield response
 
-    def _may_be_asked_again(self, error: BaseException, asked: Collection[Upstream]) -> bool:
-        """Nothing was answered yet, and a moment may change that, or a server that is not full. Waiting for a first
-        model is the client's part."""
+    def _should_retry(self, error: BaseException, tried: Collection[Upstream]) -> bool:
+        """True if another server may have a place, or the same one may be available in a moment.
+
+        Without any model, it is the client who waits for the first one.
+        """
         if isinstance(error, QueueFull):
-            return self.choose(asked) not in asked
+            return self.choose(tried) not in tried
         return isinstance(error, Unavailable) and not isinstance(error, NoModel)
 
     @contextlib.asynccontextmanager
-    async def _asking(
-        self, upstream: Upstream, question: Question, deadline: float, request_id: str | None
+    async def _attempt(
+        self, upstream: Upstream, request: UpstreamRequest, deadline: float
     ) -> AsyncGenerator[httpx.Response, None]:
+        """One attempt. Raises the error that `upstream` answers with, or `UpstreamUnavailable`."""
         seconds = max(0.001, deadline - asyncio.get_running_loop().time())
         headers = {DEADLINE_SECONDS: f"{seconds:.3f}"}
-        if question.body is not None:
+        if request.body is not None:
             headers["Content-Type"] = "application/json"
-        if request_id is not None:
-            headers[REQUEST_ID] = request_id
-        request = self._client.build_request(
-            question.method, upstream.url + question.path, content=question.body, headers=headers
+        if request.request_id is not None:
+            headers[REQUEST_ID] = request.request_id
+        outgoing = self._client.build_request(
+            request.method, upstream.url + request.path, content=request.body, headers=headers
         )
         upstream.in_flight += 1
         try:
             with _transport_errors(upstream):
-                response = await self._client.send(request, stream=True)
-                error = await _error_of(response, question)
+                response = await self._client.send(outgoing, stream=True)
+                error = await _error_of(response, request)
             if isinstance(error, Unavailable):
                 upstream.failed()
             else:
@@ -168,9 +174,9 @@ class ModelServers:
             upstream.in_flight -= 1
 
     async def health(self) -> dict[str, ModelServerHealth | None]:
-        """Every model server's own word, None for one that can't be reached."""
-        found = await asyncio.gather(*(self._health_of(upstream) for upstream in self.upstreams))
-        return {upstream.url: health for upstream, health in zip(self.upstreams, found, strict=True)}
+        """By URL, what each model server says; None for one that can't be reached."""
+        answers = await asyncio.gather(*(self._health_of(upstream) for upstream in self.upstreams))
+        return {upstream.url: health for upstream, health in zip(self.upstreams, answers, strict=True)}
 
     async def _health_of(self, upstream: Upstream) -> ModelServerHealth | None:
         try:
@@ -182,7 +188,7 @@ class ModelServers:
 
 @contextlib.contextmanager
 def _transport_errors(upstream: Upstream) -> Iterator[None]:
-    """Turns what goes wrong on the way to `upstream` into `UpstreamUnavailable`."""
+    """Turns a failed connection to `upstream` into `UpstreamUnavailable`."""
     try:
         yield
     except httpx.TransportError as error:
@@ -191,10 +197,10 @@ def _transport_errors(upstream: Upstream) -> Iterator[None]:
         raise UpstreamUnavailable("No model server can be reached: try again shortly.", retry_after=2) from error
 
 
-async def _error_of(response: httpx.Response, question: Question) -> TinyGPTError | None:
-    """None where an answer begins; else the error in its place. What sends neither is no model server."""
+async def _error_of(response: httpx.Response, request: UpstreamRequest) -> TinyGPTError | None:
+    """None if the response is an answer, otherwise its error. A server that sends neither is no model server."""
     content_type = response.headers.get("Content-Type", "")
-    if response.is_success and content_type.startswith("text/event-stream" if question.stream else "application/json"):
+    if response.is_success and content_type.startswith("text/event-stream" if request.stream else "application/json"):
         return None
     retry_after = response.headers.get("Retry-After", "")
     try:

@@ -1,6 +1,5 @@
-"""What every endpoint works with, made once by `create_app` and handed in as a dependency."""
+"""What every endpoint works with. `create_app` makes it once, and FastAPI hands it in as a dependency."""
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -12,26 +11,25 @@ from prometheus_client import CollectorRegistry
 from services.model_server.metrics import DecodingMetrics
 from services.model_server.model_holder import Held, ModelHolder
 from services.model_server.settings import ModelServerSettings
-from tinygpt.contracts.errors import QueueFull
 from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, GenerateResponse
 from tinygpt.contracts.models import Liveness, ModelServerHealth
+from tinygpt.http.admission import Admission
 from tinygpt.http.deadline import DEADLINE_SECONDS
 from tinygpt.http.heartbeat import Heartbeat
 
-MOST_EXPLAINERS = 8
-"""Requests to `/explain` at once: one under way, the others waiting."""
+MAX_WAITING_EXPLANATIONS = 7
+"""Besides the one that is made."""
 _MAX_SECONDS = 600.0
 
 
 class ModelServer:
-    """The models, and what is counted of them."""
+    """The models with their metrics, and the queue of explanations."""
 
     def __init__(self, settings: ModelServerSettings, registry: CollectorRegistry) -> None:
         self.metrics = DecodingMetrics(registry)
         self.models = ModelHolder(settings, self.metrics)
         self.heartbeat = Heartbeat()
-        self._explaining = asyncio.Semaphore(1)
-        self._explainers = 0
+        self.explanations = Admission(max_in_flight=1, max_queue=MAX_WAITING_EXPLANATIONS)
         self._started_at = time.monotonic()
         self.metrics.watch(
             running=lambda: self.models.running,
@@ -39,21 +37,8 @@ class ModelServer:
             slots=lambda: self.models.slots,
         )
 
-    @contextlib.asynccontextmanager
-    async def explaining(self) -> AsyncGenerator[None, None]:
-        """The one place to explain an answer in, or a place in its queue. Raises `QueueFull`."""
-        if self._explainers >= MOST_EXPLAINERS:
-            raise QueueFull(f"{MOST_EXPLAINERS} requests are explained, one at a time: try again shortly.")
-        self._explainers += 1
-        try:
-            async with self._explaining:
-                yield
-        finally:
-            self._explainers -= 1
-
     async def answer(self, held: Held, requests: Sequence[GenerateRequest]) -> list[GenerateResponse]:
-        """The requests are taken all or none. Raises `InvalidRequest`, `QueueFull`. A cancelled task frees its
-        slots."""
+        """Take all requests or none. Raises `InvalidRequest`, `QueueFull`. Cancelling the task frees the slots."""
         answers = await held.generator.answer_all(requests)
         for answer in answers:
             self.metrics.answered(answer)
@@ -62,16 +47,18 @@ class ModelServer:
     async def stream(
         self, held: Held, requests: Sequence[GenerateRequest]
     ) -> AsyncGenerator[tuple[int, GenerateDelta | GenerateResponse], None]:
-        """The pieces as they come, each with the number of its request, and each request's answer when it has ended.
-        Raises what `answer` does before the first; `aclose` frees the slots."""
-        async with contextlib.aclosing(held.generator.stream_all(requests)) as pieces:
-            async for number, piece in pieces:
-                if isinstance(piece, GenerateResponse):
-                    self.metrics.answered(piece)
-                yield number, piece
+        """Deltas as they come, and each request's answer when it has ended, with the number of the request.
+
+        Raises what `answer` does before the first item. `aclose` frees the slots.
+        """
+        async with contextlib.aclosing(held.generator.stream_all(requests)) as stream:
+            async for number, item in stream:
+                if isinstance(item, GenerateResponse):
+                    self.metrics.answered(item)
+                yield number, item
 
     def liveness(self) -> Liveness:
-        """Whether the event loop turns, and the threads that load a model and decode are there."""
+        """The event loop's, or `stalled` if the thread that loads models has ended."""
         liveness = self.heartbeat.liveness()
         return liveness if self.models.alive else liveness.model_copy(update={"status": "stalled"})
 
@@ -98,6 +85,6 @@ async def _seconds(
     return min(seconds, _MAX_SECONDS)
 
 
-# Coroutines, though they wait for nothing: FastAPI calls a plain function in a thread.
+# Coroutines although they await nothing, because FastAPI calls a plain function in a thread.
 ServerDep = Annotated[ModelServer, Depends(_server)]
 Seconds = Annotated[float, Depends(_seconds)]

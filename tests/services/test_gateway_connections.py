@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from services.gateway.connections import Connections, Lent
+from services.gateway.connections import Connections, PooledStream
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -118,7 +118,7 @@ class Noted(httpx.AsyncHTTPTransport):
 def test_a_request_that_is_cancelled_while_its_answer_is_closed_keeps_no_connection_open() -> None:
     async def scenario() -> None:
         connection, idle = Noted(), list[httpx.AsyncHTTPTransport]()
-        closing = asyncio.create_task(Lent(Unclosable(), connection, idle).aclose())
+        closing = asyncio.create_task(PooledStream(Unclosable(), connection, idle).aclose())
         await asyncio.sleep(0)
         closing.cancel()
         await asyncio.gather(closing, return_exceptions=True)

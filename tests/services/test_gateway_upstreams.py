@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import httpx
 import pytest
 
-from services.gateway.upstreams import ModelServers, Question
+from services.gateway.upstreams import ModelServers, UpstreamRequest
 from tinygpt.contracts.errors import (
     DeadlineExceeded,
     ErrorBody,
@@ -20,7 +20,7 @@ from tinygpt.contracts.errors import (
 
 A, B = "http://a:1", "http://b:1"
 ANSWER = b'{"code": "x"}'
-QUESTION = Question("/generate", b'{"prompt": "p"}')
+REQUEST = UpstreamRequest("/generate", b'{"prompt": "p"}', request_id="id-1")
 Handler = Callable[[httpx.Request], httpx.Response] | Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 
@@ -66,7 +66,7 @@ class Network:
 
     async def generate(self, seconds: float = 5.0) -> bytes:
         deadline = asyncio.get_running_loop().time() + seconds
-        return await self.servers.ask(QUESTION, deadline=deadline, request_id="id-1")
+        return await self.servers.send(REQUEST, deadline=deadline)
 
 
 def ask(network: Network, seconds: float = 5.0) -> bytes:
@@ -182,7 +182,7 @@ def test_a_server_is_told_how_long_it_has_and_whose_request_it_is() -> None:
     left = [float(request.headers["X-Deadline-Seconds"]) for request in network.requests]
     assert 0 < left[1] <= left[0] <= 5
     assert {request.headers["X-Request-Id"] for request in network.requests} == {"id-1"}
-    assert {request.content for request in network.requests} == {QUESTION.body}
+    assert {request.content for request in network.requests} == {REQUEST.body}
 
 
 # -- which one
@@ -205,7 +205,7 @@ def test_the_least_busy_is_asked_first() -> None:
     assert asyncio.run(scenario()) == ["a", "b", "a", "b"]
 
 
-def test_a_server_that_keeps_failing_rests_and_is_asked_again_after_that() -> None:
+def test_a_server_that_keeps_failing_is_ejected_and_asked_again_after_that() -> None:
     async def scenario() -> None:
         failures: list[Handler] = [unreachable, lambda _request: httpx.Response(503, text="no")]
         for failure in failures:
@@ -217,7 +217,7 @@ def test_a_server_that_keeps_failing_rests_and_is_asked_again_after_that() -> No
                 await network.generate()
             assert network.asked == ["b"] * 5
 
-            network.servers.upstreams[0].resting_until = 0.0
+            network.servers.upstreams[0].ejected_until = 0.0
             await network.generate()
             assert "a" in network.asked
             await network.servers.close()
@@ -225,7 +225,7 @@ def test_a_server_that_keeps_failing_rests_and_is_asked_again_after_that() -> No
     asyncio.run(scenario())
 
 
-def test_when_all_rest_one_is_asked_all_the_same() -> None:
+def test_when_all_are_ejected_one_is_asked_all_the_same() -> None:
     async def scenario() -> None:
         network = Network(a=[unreachable] * 8 + [answer])
         for _ in range(2):

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.model_server.context import MOST_EXPLAINERS
+from services.model_server.context import MAX_WAITING_EXPLANATIONS
 from tests.conftest import wait_until
 from tests.services.conftest import PROMPT, Gate, Server, health, store_scripted_model, wait_for_model
 from tinygpt.contracts.explain import Explanation
@@ -194,7 +194,7 @@ def test_a_client_that_hangs_up_ends_its_explanation_and_more_than_a_few_are_tur
                 ).status_code
             )
 
-    asking = [threading.Thread(target=ask) for _ in range(MOST_EXPLAINERS + 2)]
+    asking = [threading.Thread(target=ask) for _ in range(1 + MAX_WAITING_EXPLANATIONS + 2)]
     for thread in asking:
         thread.start()
     for thread in asking:

@@ -16,8 +16,8 @@ from tinygpt.runtime.queue import redis_errors
 
 router = APIRouter(tags=["train"])
 
-_LOOK_EVERY_SECONDS = 0.5
-_LOOKS_BETWEEN_KEEP_ALIVES = 30
+_POLL_SECONDS = 0.5
+_POLLS_BETWEEN_KEEP_ALIVES = 30
 
 
 @router.post("/train", summary="Start a training run", status_code=202, dependencies=[requires("train")])
@@ -57,13 +57,17 @@ def cancel(run_id: str, gateway: GatewayDep) -> RunRecord:
         return gateway.runs.cancel(run_id)
 
 
-def _followable(run_id: str, gateway: GatewayDep) -> str:
-    """Errors come before the stream: an unknown run, or more followers than allowed."""
+async def _followed_run(run_id: str, gateway: GatewayDep) -> AsyncIterator[str]:
+    """The id of a run that exists, with a place among the followers until the response has ended.
+
+    A dependency, so that its errors come before the stream: `NotFound`, `QueueFull`.
+    """
     with redis_errors():
-        gateway.runs.get(run_id)
+        await run_in_threadpool(gateway.runs.get, run_id)
     if gateway.event_streams.locked():
         raise QueueFull("Too many clients follow runs: try again later, or poll GET /train/{id}.", retry_after=5)
-    return run_id
+    async with gateway.event_streams:
+        yield run_id
 
 
 @router.get(
@@ -73,28 +77,27 @@ def _followable(run_id: str, gateway: GatewayDep) -> str:
     dependencies=[requires("train")],
 )
 async def follow(
-    run_id: Annotated[str, Depends(_followable)],
+    run_id: Annotated[str, Depends(_followed_run)],
     gateway: GatewayDep,
     last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,19}(-\d{1,19})?$")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Every event from the first, or those after `Last-Event-ID`; the stream ends with the run."""
-    async with gateway.event_streams:
-        async for event in run_events(gateway, run_id, after=last_event_id or "0"):
-            if event is None:
-                yield ServerSentEvent(comment="keep-alive")
-            else:
-                yield ServerSentEvent(id=event.id, event=event.type, data=event)
+    async for event in run_events(gateway, run_id, after=last_event_id or "0"):
+        if event is None:
+            yield ServerSentEvent(comment="keep-alive")
+        else:
+            yield ServerSentEvent(id=event.id, event=event.type, data=event)
 
 
 async def run_events(gateway: Gateway, run_id: str, *, after: str) -> AsyncIterator[RunEvent | None]:
-    """The run's events as they come, until it ends or the gateway stops; None now and then when nothing happens.
+    """The run's events as they come, until it ends or the gateway stops. None every 15 s in which there is no event.
 
-    While Redis is away nothing happens.
+    If Redis is away, it waits for it.
     """
     quiet = 0
     while not gateway.draining.is_set():
         try:
-            ended, events = await run_in_threadpool(_look, gateway, run_id, after)
+            ended, events = await run_in_threadpool(_poll, gateway, run_id, after)
         except RedisUnavailable:
             ended, events = False, []
         for event in events:
@@ -103,13 +106,16 @@ async def run_events(gateway: Gateway, run_id: str, *, after: str) -> AsyncItera
         if ended:
             return
         quiet = 0 if events else quiet + 1
-        if quiet and quiet % _LOOKS_BETWEEN_KEEP_ALIVES == 0:
+        if quiet and quiet % _POLLS_BETWEEN_KEEP_ALIVES == 0:
             yield None
-        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
-def _look(gateway: Gateway, run_id: str, after: str) -> tuple[bool, list[RunEvent]]:
-    """Whether the run had ended before its events were read, so that none is missed."""
+def _poll(gateway: Gateway, run_id: str, after: str) -> tuple[bool, list[RunEvent]]:
+    """The events after `after`, and whether they are the last.
+
+    The state is read first. Read after the events, it could be final although the last events were not read yet.
+    """
     with redis_errors():
         ended = gateway.runs.get(run_id).state.is_final
         return ended, list(gateway.runs.events(run_id, after))

@@ -1,4 +1,4 @@
-"""`POST /explain`: how an answer comes about. One at a time: it is the slow, readable path."""
+"""`POST /explain`: how an answer comes about. One at a time, because it is the slow, readable path."""
 
 import asyncio
 import threading
@@ -18,13 +18,14 @@ router = APIRouter(tags=["generate"])
 
 @router.post(**EXPLAIN)
 async def explain(body: ExplainRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
-    async with while_connected(request.receive, seconds), server.explaining():
+    deadline = asyncio.get_running_loop().time() + seconds
+    async with while_connected(request.receive, seconds), server.explanations.place(deadline):
         with server.models.in_use() as held:
             return json_response(await _explain_in_thread(held, body))
 
 
 async def _explain_in_thread(held: Held, body: ExplainRequest) -> Explanation:
-    """Cancelled, it waits until the thread has noticed: within a token."""
+    """If it is cancelled, it waits until the thread has stopped, within a token, so that the place stays taken."""
     generator, stopped = held.generator, threading.Event()
     explaining = asyncio.create_task(
         asyncio.to_thread(

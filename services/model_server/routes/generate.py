@@ -1,4 +1,4 @@
-"""`POST /generate`: whole, or as server-sent events while the model writes."""
+"""`POST /generate`: a whole answer, or server-sent events while the model writes."""
 
 import contextlib
 from collections.abc import AsyncGenerator
@@ -30,7 +30,7 @@ async def generate(body: GenerateRequest, request: Request, server: ServerDep, s
 
 async def _events(server: ModelServer, body: GenerateRequest, answer_id: str) -> AsyncGenerator[bytes, None]:
     with server.models.in_use() as held:
-        async with contextlib.aclosing(server.stream(held, [body])) as pieces:
-            async for _, piece in pieces:
-                piece.id = answer_id
-                yield sse_event(piece.model_dump_json(), "answer" if isinstance(piece, GenerateResponse) else "delta")
+        async with contextlib.aclosing(server.stream(held, [body])) as stream:
+            async for _, item in stream:
+                item.id = answer_id
+                yield sse_event(item.model_dump_json(), "answer" if isinstance(item, GenerateResponse) else "delta")

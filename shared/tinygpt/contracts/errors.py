@@ -1,4 +1,4 @@
-"""The one tree of errors. Each class carries its HTTP status, type and code; the door turns it into a response.
+"""The one tree of errors. Each class carries its HTTP status, type and code; `tinygpt.http` turns it into a response.
 
 TinyGPTError                       500 internal_error
 ├── InvalidRequest                 422 invalid_request

@@ -1,4 +1,4 @@
-"""Admission: how many requests are upstream, how many wait, and who is turned away."""
+"""Admission: how many requests are inside at once, how many wait for a place, and which are refused."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ _RETRY_AFTER_SECONDS = 1.0
 
 
 class Admission:
-    """At most `max_in_flight` inside and `max_queue` waiting, first come, first served."""
+    """At most `max_in_flight` requests inside and `max_queue` waiting, first come, first served."""
 
     def __init__(self, max_in_flight: int, max_queue: int) -> None:
         self.max_queue = max_queue
@@ -20,7 +20,7 @@ class Admission:
 
     @contextlib.asynccontextmanager
     async def place(self, deadline: float) -> AsyncIterator[None]:
-        """A place inside for as long as the body runs.
+        """A place inside while the body runs.
 
         `deadline` is in the event loop's time. Raises `QueueFull` at once, or `DeadlineExceeded` after waiting.
         """

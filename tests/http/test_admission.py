@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from services.gateway.admission import Admission
 from tinygpt.contracts.errors import DeadlineExceeded, QueueFull
+from tinygpt.http.admission import Admission
 
 
 def deadline(seconds: float = 5.0) -> float:
