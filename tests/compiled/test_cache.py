@@ -132,7 +132,7 @@ def test_an_edit_to_what_kernels_are_made_of_compiles_them_anew_and_no_other_edi
 
     assert not found_after_an_edit_to("inference/sampling.py")
     assert found_after_an_edit_to("inference/engine.py")
-    assert found_after_an_edit_to("model/fused.py")
+    assert found_after_an_edit_to("model/ops/attention.py")
     assert not found_after_an_edit_to("compiled/lanes.py")
     assert not found_after_an_edit_to("data/tokenizer.py")
 

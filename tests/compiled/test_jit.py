@@ -39,15 +39,15 @@ import torch
 from tinygpt.data.tokenizer import CharacterTokenizer
 from tinygpt.inference.decoder import decode, make_decoder
 from tinygpt.inference.sampling import SamplingParameters
-from tinygpt.model import fused
 from tinygpt.model.config import ModelConfig
+from tinygpt.model.ops.arrays import has_kernels
 from tinygpt.model.transformer import TinyGPT
 tokenizer = CharacterTokenizer.from_corpus([])
 model = TinyGPT(ModelConfig(vocab_size=tokenizer.vocab_size, layers=1, width=16, heads=1)).eval()
 decoder = make_decoder(model, tokenizer)
 print(type(decoder).__name__)
 decode(decoder, tokenizer.encode_prompt("a"), SamplingParameters(), max_new_tokens=3)
-print(fused.can_fuse(torch.bfloat16, torch.device("cpu"), 16))
+print(has_kernels(torch.bfloat16, torch.device("cpu"), 16))
 """
 
 
@@ -83,8 +83,8 @@ def test_the_same_tokens_are_drawn_and_the_log_says_once_why_nothing_is_compiled
 
 @pytest.mark.parametrize(("obstacle", "told"), WITHOUT.values(), ids=WITHOUT)
 def test_pytorch_decodes_and_no_kernel_has_a_part_in_training(broken: Path, obstacle: str, told: str) -> None:
-    log, decoder, _, fuses = run(obstacle + DECODE, broken)
+    log, decoder, _, uses_kernels = run(obstacle + DECODE, broken)
 
     assert "PyTorch decodes" in log
     assert told in log
-    assert (decoder, fuses) == ("TorchDecoder", "False")
+    assert (decoder, uses_kernels) == ("TorchDecoder", "False")

@@ -11,7 +11,7 @@ from tinygpt.data.tokenizer import CODE, PAD, PROMPT, UNK
 from tinygpt.inference.decoder import Backend, Decoder, Written, decode, make_decoder
 from tinygpt.inference.postprocess import closers
 from tinygpt.inference.sampling import SamplingParameters
-from tinygpt.model.transformer import AttentionBlock
+from tinygpt.model.block import TransformerBlock
 
 GREEDY = SamplingParameters()
 PROMPT_IDS = [PROMPT, 10, 11, 12, CODE]
@@ -285,7 +285,7 @@ def test_balanced_text_closes_no_bracket_that_is_not_open(backend: Backend) -> N
 def test_keys_that_are_no_numbers_are_not_taken_for_faint_ones(backend: Backend) -> None:
     model = random_model(ends=False)
     block = model.blocks[0]
-    assert isinstance(block, AttentionBlock)
+    assert isinstance(block, TransformerBlock)
     with torch.no_grad():
         block.attention.query_key_value.weight[CONFIG.width] = torch.nan
 

@@ -15,8 +15,9 @@ from tinygpt.contracts.explain import ExplainRequest
 from tinygpt.data.tokenizer import CONTROL_TOKENS, PROMPT, CharacterTokenizer
 from tinygpt.inference.explain import attention_maps, explain, sampling_stages
 from tinygpt.inference.sampling import SamplingParameters, generated_tokens, next_token
+from tinygpt.model.block import TransformerBlock
 from tinygpt.model.config import ModelConfig
-from tinygpt.model.transformer import Block, TinyGPT
+from tinygpt.model.transformer import TinyGPT
 
 VOCAB = 12
 TOKENIZER = CharacterTokenizer.from_corpus([])
@@ -181,9 +182,9 @@ def test_the_weights_are_those_that_the_network_mixes_values_by(modern: bool) ->
     ids = torch.tensor([TOKENIZER.encode_prompt("sort xs")])
     know_ngrams(model, ids)
     layer = model.blocks[0]
-    assert isinstance(layer, Block)
+    assert isinstance(layer, TransformerBlock)
     x = layer.attention_norm(model._embed(ids))
-    _, _, values = layer.attention._heads(layer.attention.query_key_value(x), 0, None)
+    _, _, values = layer.attention.queries_keys_values(x)
     mixed = (model.attention_weights(ids, [0], [0, 1])[0] @ values).transpose(1, 2).reshape(x.shape)
     torch.testing.assert_close(layer.attention.output(mixed), layer.attention(x), atol=1e-4, rtol=1e-4)
 

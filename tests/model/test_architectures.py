@@ -75,7 +75,7 @@ def test_wanted_features_are_those_of_all_positions_picked(architecture: Archite
     gpt, ids = model(architecture), random_ids(2, 20)
     wanted = torch.tensor([39, 3, 3, 20])
 
-    torch.testing.assert_close(gpt.features(ids, wanted=wanted), gpt.features(ids).flatten(0, 1)[wanted])
+    torch.testing.assert_close(gpt.features(ids, labelled_positions=wanted), gpt.features(ids).flatten(0, 1)[wanted])
 
 
 @every_architecture

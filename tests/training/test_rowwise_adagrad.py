@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from tinygpt.model import fused
+from tinygpt.model.ops import tables
 from tinygpt.training.rowwise_adagrad import RowwiseAdagrad
 
 
-@pytest.fixture(params=["kernel", "torch"], autouse=True)
-def _compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["compiled", "torch"], autouse=True)
+def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "torch":
-        monkeypatch.setattr(fused, "can_step", lambda _: False)
+        monkeypatch.setattr(tables, "can_compile", lambda: False)
 
 
 def test_a_row_moves_by_the_root_of_what_its_gradients_summed_up_to_and_others_stay() -> None:

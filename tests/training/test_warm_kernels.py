@@ -7,12 +7,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 
 from tinygpt.compiled.jit import can_compile
 from tinygpt.data.rows import Row
-from tinygpt.model import kernels
+from tinygpt.model import ops
+from tinygpt.model import training_kernels as kernels
 from tinygpt.model.config import SIZES
 from tinygpt.training.config import Precision, TrainConfig
 from tinygpt.training.loop import train
@@ -24,11 +25,11 @@ KERNELS = (
 
 
 @pytest.mark.skipif(not can_compile(), reason="needs numba")
-@pytest.mark.parametrize(("precision", "format_"), [("bf16", np.uint16), ("fp32", np.float32)])
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 def test_a_run_uses_the_kernels_in_the_types_that_they_were_compiled_for(
-    tmp_path: Path, precision: Precision, format_: type[np.generic]
+    tmp_path: Path, precision: Precision, dtype: torch.dtype
 ) -> None:
-    kernels.warm(format_, lambda: None)
+    ops.warm(dtype, torch.device("cpu"), lambda: None)
     before = {name: list(getattr(kernels, name).signatures) for name in KERNELS}
 
     model = replace(SIZES["tiny"], width=64, layers=1, context_length=32, ngram_rows=64)
@@ -40,7 +41,7 @@ def test_a_run_uses_the_kernels_in_the_types_that_they_were_compiled_for(
 
 def test_it_polls_after_every_kernel() -> None:
     polls: list[None] = []
-    kernels.warm(np.float32, lambda: polls.append(None))
+    ops.warm(torch.float32, torch.device("cpu"), lambda: polls.append(None))
     assert len(polls) >= len(KERNELS)
 
 
@@ -48,10 +49,9 @@ def test_it_polls_after_every_kernel() -> None:
 def test_their_machine_code_is_kept_for_the_next_start(tmp_path: Path) -> None:
     code = f"""
 import json
-import numpy as np
-from tinygpt.model import kernels
-for format_ in (np.uint16, np.float32):
-    kernels.warm(format_, lambda: None)
+from tinygpt.model import ops
+from tinygpt.model import training_kernels as kernels
+ops.warm_all(lambda: None)
 for name in {KERNELS}:
     stats = getattr(kernels, name).stats
     print(json.dumps([sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))

@@ -76,7 +76,7 @@ def _compare(
             if out.exists() and not out.is_dir():
                 raise NotADirectoryError(20, "is a file: name a folder", str(out))
             rows = data or bundled_rows("curated")
-            from tinygpt.model import fused
+            from tinygpt.model import ops
             from tinygpt.training import bake_off
 
             alternatives = bake_off.architectures() if what == "architectures" else bake_off.options(batch_size)
@@ -91,7 +91,7 @@ def _compare(
                 ProgressBar(*columns, console=console, disable=not console.is_terminal) as bar,
             ):
                 task = bar.add_task("compiling", total=len(runs) * seconds, left="")
-                fused.warm_all(ctrl_c.raise_if_noted)  # once, and not in the first run's time
+                ops.warm_all(ctrl_c.raise_if_noted)  # once, and not in the first run's time
                 for i, (name, config) in enumerate(runs):
 
                     def show(trained: float, name: str = name, before: int = i) -> None:

@@ -43,9 +43,9 @@ def compile_kernels(
 
 
 def _training(_: WeightFormat) -> None:
-    from tinygpt.model import fused
+    from tinygpt.model import ops
 
-    fused.warm_all(lambda: None)
+    ops.warm_all(lambda: None)
 
 
 def _decoding(weights: WeightFormat) -> None:

@@ -29,8 +29,8 @@ SOURCES = (
     "inference/linear_kernels.py",
     "inference/packed_weights.py",
     "inference/sampling.py",
-    "model/kernels.py",
     "model/ngram_hashes.py",
+    "model/training_kernels.py",
 )
 """What kernels are made of: files with compiled functions, and those whose constants and types they use. They are
 stamped together, since parts of one file are compiled into kernels of another."""

@@ -19,8 +19,8 @@ from tinygpt.compiled.lanes import LANES, load, multiply_add, splat, store, tota
 from tinygpt.inference.attention_kernels import Cache, QuantisedCache, attend, keep
 from tinygpt.inference.linear_kernels import QuantisedRows, linear
 from tinygpt.inference.packed_weights import Norm, Weights
-from tinygpt.model.kernels import find_ngram
 from tinygpt.model.ngram_hashes import HASH_MULTIPLIER
+from tinygpt.model.training_kernels import find_ngram
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]

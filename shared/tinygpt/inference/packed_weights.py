@@ -16,7 +16,7 @@ from tinygpt.compiled.byte_products import BYTES_A_SUM
 from tinygpt.compiled.lanes import LANES, WIDE
 from tinygpt.contracts.models import WeightFormat
 from tinygpt.model.ngram_hashes import hash_table
-from tinygpt.model.transformer import Block, TinyGPT
+from tinygpt.model.transformer import TinyGPT
 
 Floats = NDArray[np.float32]
 ZERO_POINT = 128
@@ -100,7 +100,7 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
     if config.architecture != "transformer":
         raise ValueError(f"the compiled decoder has no kernels for the architecture {config.architecture}")
     blocks: list[Any] = list(model.blocks)
-    with_mlp = [block for block in blocks if isinstance(block, Block)]
+    with_mlp = [block for block in blocks if block.mlp is not None]
     attentions = [block.attention for block in blocks]
     heads, head_width = config.heads, config.head_width
     rotary = config.positions == "rotary"
@@ -115,7 +115,7 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
         return _pad(halves, LANES, dim + 2).flatten(dim, dim + 2)
 
     def head_gain(attention: Any) -> Floats:
-        scale = attention._scale().expand(heads, 1, 1)
+        scale = attention.scale()
         gain = torch.cat((scale, torch.ones_like(scale))).expand(2 * heads, 1, head_width)
         return _array(by_head(gain.reshape(2 * heads, head_width), 1))
 

@@ -76,6 +76,15 @@ class ModelConfig:
     def mlp_width(self) -> int:
         return 4 * self.width
 
+    @property
+    def has_position_embedding(self) -> bool:
+        """Recurrent blocks read in order and need no positions."""
+        return self.architecture == "transformer" and self.positions == "learned"
+
+    def has_mlp(self, layer: int) -> bool:
+        """Whether the transformer's block in this layer, counted from 0, has an MLP."""
+        return self.mlps == "every" or layer == self.layers - 1
+
 
 _MODERN: dict[str, Any] = {
     "dropout": 0.0,

@@ -1,4 +1,4 @@
-"""The keys and values of the tokens already seen: what attention keeps for decoding."""
+"""The keys and values of the tokens already read: what attention keeps for decoding."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ from tinygpt.model.config import ModelConfig
 class LayerCache:
     """One layer's keys and values, each (batch, heads, capacity, head_width), filled from the left.
 
-    With a convolution, also the last inputs of its two: `recent_projected` (batch, taps, 3 * width) before attention
-    and `recent_normed` (batch, taps, width) before the MLP.
+    With convolutions, also the last inputs of both: `recent_projected` (batch, taps, 3 * width) of the one before
+    attention, `recent_normed` (batch, taps, width) of the one before the MLP.
     """
 
     def __init__(self, batch: int, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
@@ -23,7 +23,7 @@ class LayerCache:
         self.length = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store (batch, heads, time, head_width) and return everything stored so far, as views."""
+        """Add keys and values, each (batch, heads, time, head_width). Returns views of all that are stored."""
         end = self.length + keys.size(2)
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values

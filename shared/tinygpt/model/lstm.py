@@ -1,8 +1,8 @@
 """The block of a recurrent network: long short-term memory (Hochreiter & Schmidhuber, "Long Short-Term Memory", 1997).
 
-Where attention looks back at every token, an LSTM reads them one after the other and keeps what its gates let through,
-in two vectors of fixed size. A new token costs the same however long the text is, but what was let go is gone, and
-training can't read the tokens of a row in parallel.
+Attention looks back at every token. An LSTM reads the tokens one after the other and keeps what its gates let through,
+in two vectors of fixed size. A new token therefore costs the same however long the text is, but what was let go is
+gone, and training can't read the tokens of a row in parallel.
 
 Shapes: B batch, T time, C width.
 """
@@ -24,8 +24,9 @@ class LSTMCache:
 class LSTMBlock(nn.Module):
     """An LSTM in place of attention and MLP, normalised before and added back to the stream."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, _layer: int) -> None:
         super().__init__()
+        self.config = config
         self.norm = nn.LayerNorm(config.width)
         self.lstm = nn.LSTM(config.width, config.width, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
@@ -33,12 +34,16 @@ class LSTMBlock(nn.Module):
         _, forget, _, _ = self.lstm.get_parameter("bias_ih_l0").chunk(4)
         nn.init.ones_(forget)
 
-    def forward(self, x: Tensor, cache: LSTMCache | None = None, wanted: Tensor | None = None) -> Tensor:
-        """x (B, T, C) to (B, T, C); or, of the positions `wanted` (N) of the B * T alone, to (N, C)."""
+    def forward(self, x: Tensor, cache: LSTMCache | None = None, labelled_positions: Tensor | None = None) -> Tensor:
+        """x (B, T, C) to (B, T, C), or to (N, C) for N `labelled_positions`, indices into B * T."""
         y, state = self.lstm(self.norm(x), None if cache is None else (cache.hidden, cache.cell))
         if cache is not None:
             cache.hidden, cache.cell = state
-        if wanted is not None:
-            x, y = x.flatten(0, 1)[wanted], y.flatten(0, 1)[wanted]
+        if labelled_positions is not None:
+            x, y = x.flatten(0, 1)[labelled_positions], y.flatten(0, 1)[labelled_positions]
         added: Tensor = x + self.dropout(y)
         return added
+
+    def make_cache(self, batch: int) -> LSTMCache:
+        weight = self.norm.weight
+        return LSTMCache(batch, self.config, weight.device, weight.dtype)

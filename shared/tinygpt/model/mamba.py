@@ -1,14 +1,14 @@
 """The block of a selective state-space model (Gu & Dao, "Mamba", 2023), with one decay a head (Dao & Gu, "Mamba-2",
-2024), which makes of a chunk of the text a few matrix products.
+2024), which turns a chunk of the text into a few matrix products.
 
-Each head keeps a matrix as its memory. A token lets some of it decay, adds what it has to say, and reads:
+Each head keeps a matrix as its memory. A token lets some of it decay, writes to it, and reads from it:
 
     state[t] = decay[t] * state[t - 1] + write[t]^T values[t]
     y[t] = read[t] state[t]
 
-"Selective": decay, write and read follow from the token itself, so that the memory can keep one token and pass over
-another. As in an LSTM a new token costs the same however long the text is; unlike one, the recurrence is linear in the
-state, and therefore training need not go token by token.
+"Selective" means that decay, write and read depend on the token itself, so the memory can keep one token and ignore
+another. As in an LSTM, a new token costs the same however long the text is. Unlike an LSTM's, the recurrence is linear
+in the state, so training need not go token by token.
 
 Shapes: B batch, T time, C width, I = 2 C inner width, H heads, D = I / H, N = STATE_WIDTH.
 """
@@ -24,11 +24,11 @@ from tinygpt.model.convolution import ShortConvolution
 
 STATE_WIDTH = 64
 _TAPS = 3
-"""With the position itself, the paper's convolution over four."""
+"""Positions before the current one that the convolution reads: with it four, as in the paper."""
 _CHUNK = 64
-"""Tokens read at once: within a chunk the work grows with its square, between chunks it is a loop."""
+"""Tokens read at once. The work within a chunk grows with its square; chunks are read in a loop."""
 _SHORTEST_STEP, _LONGEST_STEP = 1e-3, 1e-1
-"""Where the heads' steps start, evenly spread as logarithms: memories from a few tokens to a thousand."""
+"""Range of the heads' initial steps, evenly spaced as logarithms: memories of a few tokens to a thousand."""
 
 
 def selective_scan(
@@ -37,8 +37,8 @@ def selective_scan(
     """The recurrence above, chunk by chunk. Returns y (B, H, T, D) and the state after the last token.
 
     values is (B, H, T, D), log_decay (B, H, T) and at most 0, write and read (B, 1, T, N), state (B, H, N, D).
-    A decay from one token to a later one is the exponential of a sum of logarithms, never a quotient of products: it is
-    at most 1, and where it vanishes it is 0.
+    The decay from one token to a later one is the exponential of a sum of logarithms, not a quotient of products, so it
+    is at most 1, and 0 instead of 0 / 0 if it vanishes.
     """
     outputs = []
     for start in range(0, values.size(2), chunk):
@@ -68,8 +68,9 @@ class MambaCache:
 class MambaBlock(nn.Module):
     """Project, convolve, scan, gate, project back: in place of both attention and MLP."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, _layer: int) -> None:
         super().__init__()
+        self.config = config
         self.inner, self.heads = 2 * config.width, 2 * config.heads
         self.norm = nn.LayerNorm(config.width)
         self.input = nn.Linear(config.width, 2 * self.inner + 2 * STATE_WIDTH + self.heads)
@@ -83,20 +84,24 @@ class MambaBlock(nn.Module):
         self.output = nn.Linear(self.inner, config.width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, cache: MambaCache | None = None, wanted: Tensor | None = None) -> Tensor:
-        """x (B, T, C) to (B, T, C); or, of the positions `wanted` (W) of the B * T alone, to (W, C)."""
+    def forward(self, x: Tensor, cache: MambaCache | None = None, labelled_positions: Tensor | None = None) -> Tensor:
+        """x (B, T, C) to (B, T, C), or to (L, C) for L `labelled_positions`, indices into B * T."""
         projected = self.input(self.norm(x))
         gate, mixed, step = torch.split(projected, [self.inner, self.inner + 2 * STATE_WIDTH, self.heads], dim=-1)
         mixed = F.silu(self.convolution(mixed, cache.recent if cache is not None else None))
         y = self._scan(mixed.float(), step.float(), cache).to(x.dtype) * F.silu(gate)  # (B, T, I)
-        if wanted is not None:
-            x, y = x.flatten(0, 1)[wanted], y.flatten(0, 1)[wanted]
+        if labelled_positions is not None:
+            x, y = x.flatten(0, 1)[labelled_positions], y.flatten(0, 1)[labelled_positions]
         added: Tensor = x + self.dropout(self.output(self.inner_norm(y)))
         return added
 
+    def make_cache(self, batch: int) -> MambaCache:
+        weight = self.norm.weight
+        return MambaCache(batch, self.config, weight.device, weight.dtype)
+
     def _scan(self, mixed: Tensor, step: Tensor, cache: MambaCache | None) -> Tensor:
-        """mixed (B, T, I + 2 N) and step (B, T, H) to (B, T, I). In fp32: a shorter format would lose what a state
-        gathers bit by bit."""
+        """mixed (B, T, I + 2 N) and step (B, T, H) to (B, T, I). In fp32, because in bf16 a state would round away the
+        small amounts that it sums up."""
         values, write, read = torch.split(mixed, [self.inner, STATE_WIDTH, STATE_WIDTH], dim=-1)
         values = values.view(*step.shape, -1).transpose(1, 2)  # (B, H, T, D)
         step = F.softplus(step + self.step_offset.float()).transpose(1, 2)  # (B, H, T)

@@ -1,16 +1,15 @@
 """N-gram embeddings: what a position reads of the text that ends there, beside its own character.
 
-A character alone says little; its last three or four are almost a word (fastText: Bojanowski et al., 2017; BLT: Pagnoni
-et al., 2024, section 3.2). Only n-grams that are frequent in what a model learns from have an embedding: a rare one
-says nothing about other texts, and where all are hashed to the rows of one table it spoils the frequent ones' rows.
+A character alone says little; the last three or four are almost a word (fastText: Bojanowski et al., 2017; BLT: Pagnoni
+et al., 2024, section 3.2). Only n-grams that are frequent in the training rows have an embedding. A rare one says
+nothing about other texts, and if all were hashed to the rows of one table, it would spoil a frequent one's row.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tinygpt.model import fused
-from tinygpt.model.ngram_hashes import hash_table, ngram_hashes
+from tinygpt.model import ops
+from tinygpt.model.ngram_hashes import hash_table
 
 _NONE = torch.iinfo(torch.int64).max
 
@@ -18,14 +17,14 @@ _NONE = torch.iinfo(torch.int64).max
 class NgramEmbedding(nn.Module):
     """The sum of the embeddings of the known n-grams that end at each position, for every n in `sizes`.
 
-    It knows none until `know` is called, and at most `rows`. Only the rows that a batch uses get a gradient, a sparse
-    one: a step's cost does not grow with the table.
+    It knows none until `know` is called, and at most `rows`. The gradient is sparse: only the rows that a batch uses
+    have one, so the cost of a step does not grow with the table.
     """
 
     known: Tensor
-    """int64 (rows,): the known n-grams' hashes, ascending; each one's place is its row in the table."""
+    """int64 (rows,): the hashes of the known n-grams, ascending. A hash's index is its row in the table."""
     places: Tensor
-    """Where in `known` a hash is: its `hash_table`."""
+    """The `hash_table` of `known`: it finds the index of a hash."""
 
     def __init__(self, sizes: tuple[int, ...], rows: int, width: int) -> None:
         super().__init__()
@@ -37,36 +36,24 @@ class NgramEmbedding(nn.Module):
 
     @property
     def context(self) -> int:
-        """How many tokens before the first one its n-grams reach back to."""
+        """How many tokens an n-gram reaches back from its last one."""
         return max(self.sizes) - 1
 
     @property
     def hashes(self) -> Tensor:
-        """The known n-grams' hashes, int64 (known,)."""
+        """The hashes of the known n-grams, int64 (known,)."""
         return self.known[self.known != _NONE]
 
     def know(self, hashes: Tensor) -> None:
-        """Know these n-grams and no others: distinct hashes, int64 (up to `rows`,)."""
+        """Know exactly these n-grams, given by their distinct hashes: int64, at most `rows`."""
         self.known.fill_(_NONE)
         self.known[: len(hashes)] = hashes.sort().values
         self.places = torch.from_numpy(hash_table(self.hashes.cpu().numpy())).to(self.known.device)
 
     def forward(self, ids: Tensor, recent: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
-        """ids (B, T) to (B, T, C) in `dtype`. `recent` (B, context) holds the ids before them; it is brought up to
-        date."""
-        table = self.table.weight
-        if recent is None and table.dtype == torch.float32 and fused.can_fuse(dtype, table.device, table.size(1)):
-            of_table, starts = fused.find_ngrams(ids, self.sizes, self.places, self.known)
-            return fused.sum_of_rows(table, of_table, starts, dtype).view(*ids.shape, -1)
-        padded = F.pad(ids, (self.context, 0)) if recent is None else torch.cat((recent, ids), dim=1)
-        if recent is not None:
-            recent.copy_(padded[:, padded.size(1) - self.context :])
-        hashes = torch.stack(list(ngram_hashes(padded, self.sizes)), dim=-1)  # (B, T, sizes)
-        rows = torch.searchsorted(self.known, hashes).clamp(max=len(self.known) - 1)
-        found = self.known[rows] == hashes
-        number = found.sum(dim=-1).flatten()  # (B * T,): how many known n-grams end at each position
-        embedded: Tensor = self.table(rows[found], number.cumsum(0) - number)  # (B * T, C)
-        return embedded.to(dtype).view(*ids.shape, -1)
+        """ids (B, T) to (B, T, C) in `dtype`. `recent` (B, context), if given, holds the ids before them, and is
+        updated."""
+        return ops.ngram_embedding(ids, recent, self.sizes, self.known, self.places, self.table.weight, dtype)
 
 
 def _know_what_was_loaded(embedding: NgramEmbedding, _: object) -> None:

@@ -1,5 +1,8 @@
-"""Rotary positions (Su et al., "RoFormer", 2021): a query and a key are turned by an angle that grows with their
-position, so that their product depends on how far apart they are, not on where they stand."""
+"""Rotary positions (Su et al., "RoFormer", 2021).
+
+A query and a key are rotated by angles that grow with their positions. Their product then depends on how far apart they
+are, not on where they are.
+"""
 
 import torch
 from torch import Tensor
@@ -8,7 +11,8 @@ _LONGEST_WAVELENGTH = 10_000.0
 
 
 def rotary_table(context_length: int, head_width: int) -> tuple[Tensor, Tensor]:
-    """Cosine and signed sine of every position's angles, each (context_length, head_width)."""
+    """Cosine and sine of every position's angles, each (context_length, head_width). The first half of the sines is
+    negated, as `rotate` needs it."""
     frequencies = _LONGEST_WAVELENGTH ** -(torch.arange(0, head_width, 2) / head_width)
     angles = torch.outer(torch.arange(context_length), frequencies)
     cosine, sine = angles.cos(), angles.sin()
@@ -16,6 +20,6 @@ def rotary_table(context_length: int, head_width: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Turn x (B, H, T, D) by its positions' angles, each (T, D): dimension i with dimension i + D / 2."""
+    """Rotate x (B, H, T, D) by its positions' angles, given by `rotary_table`: dimension i with dimension i + D / 2."""
     swapped = x.roll(x.size(-1) // 2, dims=-1)
     return torch.addcmul(x * cosine.to(x.dtype), swapped, sine.to(x.dtype))

@@ -89,7 +89,7 @@ def options(batch_size: int | None = None) -> Alternatives:
     with other rates and sizes of a step.
 
     What is compared is what each costs and gains here: without rotary positions, QK norm or convolutions a step has
-    fewer compiled kernels as well (`fused.py`), and with dropout one thread for all of its rows. Where the processor
+    fewer compiled kernels as well (`model/ops/`), and with dropout one thread for all of its rows. Where the processor
     has no bf16, `fp32` is the preset once more: what differs then is chance."""
     base = PRESETS["quick-start"]
     base = replace(base, batch_size=batch_size or base.batch_size)

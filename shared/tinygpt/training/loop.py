@@ -19,7 +19,7 @@ from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_
 from tinygpt.contracts.runs import Progress, RunMetrics
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.rows import Row
-from tinygpt.model import fused
+from tinygpt.model import ops
 from tinygpt.training.batches import batch_count, collate, drop_ngrams, endless_batches, in_parts, ngram_dropout
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import TrainConfig
@@ -153,7 +153,7 @@ class _Run:
         batches = endless_batches(self.training.lengths, self.config.batch_size, seed=self.config.seed, skip=state.step)
         state.model.train()
         self._tell(lambda callback: callback.on_start(self.progress()))
-        fused.warm(state.model.head.weight.dtype, state.model.device, self._poll)
+        ops.warm(state.model.head.weight.dtype, state.model.device, self._poll)
         reason, used = self._decide()
         while reason is None:
             groups = self.world.share([group.tolist() for group in next(batches)])

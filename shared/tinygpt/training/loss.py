@@ -46,7 +46,9 @@ def _features(model: TinyGPT, batch: Batch, positions: Tensor) -> Tensor:
     """The features of these positions, their number rounded up (see `collate`), (N, C): the last MLP is computed for
     them alone."""
     unused = round_up(len(positions), _LABELLED_STEP) - len(positions)
-    return model.features(batch.ids, wanted=F.pad(positions, (0, unused)), ngram_weights=batch.ngram_weights)
+    return model.features(
+        batch.ids, labelled_positions=F.pad(positions, (0, unused)), ngram_weights=batch.ngram_weights
+    )
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, positions: Tensor) -> Tensor:

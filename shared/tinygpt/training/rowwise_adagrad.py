@@ -7,9 +7,9 @@ fast when frequent ones have settled. One number is kept for a row, and rows wit
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tinygpt.model import fused
+from tinygpt.model import ops
 
 
 class RowwiseAdagrad(torch.optim.Optimizer):
@@ -28,27 +28,4 @@ class RowwiseAdagrad(torch.optim.Optimizer):
                 state = self.state[table]
                 if not state:
                     state["sum"] = torch.zeros(table.size(0), device=table.device)
-                if fused.can_step(table):
-                    _kernel_step(table, state["sum"], group["lr"])
-                else:
-                    _step(table, state["sum"], group["lr"])
-
-
-def _step(table: Tensor, squares: Tensor, learning_rate: float) -> None:
-    gradient = _gradient(table).coalesce()
-    rows, values = gradient.indices()[0], gradient.values()
-    squares.index_add_(0, rows, values.square().mean(dim=1))
-    length = squares[rows].sqrt().unsqueeze(1) + 1e-12
-    table.index_add_(0, rows, values / length, alpha=-learning_rate)
-
-
-def _kernel_step(table: Tensor, squares: Tensor, learning_rate: float) -> None:
-    gradient = _gradient(table)
-    rows, values = gradient._indices()[0], gradient._values()
-    rows, values = fused.sum_by_row(values.contiguous().numpy(), rows, torch.arange(len(rows) + 1), table.shape)
-    fused.adagrad_rows(rows, values, squares, table, learning_rate)
-
-
-def _gradient(table: Tensor) -> Tensor:
-    assert table.grad is not None
-    return table.grad
+                ops.rowwise_adagrad_step(table, table.grad, state["sum"], group["lr"])

@@ -2,8 +2,8 @@
 
 Step by step in torch, every addition and every product reads and writes all of its tensor, and at this size a step is
 made of those, not of arithmetic. Here a row stays in the processor's cache from the first operation on it to the last,
-as in a fused kernel for a GPU (FlashAttention's idea: Dao et al., 2022). Backward passes compute again what is cheap to
-compute, instead of having kept it. `fused.py` makes them differentiable, and says what each computes.
+as in FlashAttention (Dao et al., 2022). Backward passes compute again what is cheap to compute, instead of keeping it.
+`ops/` makes the kernels differentiable and has what each of them computes in torch.
 
 Sixteen numbers are handled at once (`lanes.py`), so widths are multiples of 16, those of a head of 32. A model computes
 in bf16 or in fp32; arrays are in its format but where another is said. A bf16 number is the upper half of the fp32
@@ -11,9 +11,6 @@ number of the same value: arrays hold it as uint16. Sums are in fp32.
 Kernels run on one thread, without Python's lock, and compile on first use, in a fraction of a second each.
 Shapes: B batch, T time, C width, H heads, D = C / H, K taps.
 """
-
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -342,37 +339,3 @@ def adagrad_rows(rows, gradient, squares, table, learning_rate):  # type: ignore
         factor = -learning_rate / (np.sqrt(squares[rows[n]]) + np.float32(1e-12))
         for c in range(0, width, LANES):
             store(table, (rows[n], c), multiply_add(factor, load(gradient, (n, c)), load(table, (rows[n], c))))
-
-
-# -- all of them
-
-
-def warm(format_: type[np.generic], poll: Callable[[], object]) -> None:
-    """Compile every kernel, or load its machine code, for a model that computes in `format_`: uint16, which is bf16, or
-    float32. Calls `poll` in between: the first compilations on a machine take seconds."""
-    numbers, fp32 = partial(np.zeros, dtype=format_), partial(np.zeros, dtype=np.float32)
-    width = 2 * LANES
-    row, gain, taps, wide_taps, scale = (
-        numbers((1, 1, width)), fp32(width), fp32((1, width)), fp32((1, 3 * width)), fp32(1),
-    )  # fmt: skip
-    projected, head, angles = numbers((1, 1, 3 * width)), numbers((1, 1, 1, width)), fp32((1, width))
-    scores = numbers((1, LANES, LANES))
-    rows, starts, place = np.zeros(1, np.int64), np.arange(2), np.full(1, -1, np.int32)
-    places = np.full(2, -1, np.int32)
-    for compiled in (
-        partial(norm_convolution, row, gain, gain, taps, row),
-        partial(norm_convolution_backward, row, row, gain, gain, taps, row, gain, gain, taps),
-        partial(heads, projected, wide_taps, angles, angles, scale, head, head, head),
-        partial(
-            heads_backward, head, head, head, projected, wide_taps, angles, angles, scale, projected, wide_taps, scale
-        ),
-        partial(causal_softmax, scores),
-        partial(causal_softmax_backward, scores, scores),
-        partial(find_ngrams, np.zeros((1, 1), np.int64), starts, places, rows, rows, starts),
-        partial(sum_of_rows, taps, rows, starts, row[0]),
-        partial(sum_by_row, row[0], rows, starts, place, rows, taps),
-        partial(sum_by_row, taps, rows, starts, place, rows, taps),
-        partial(adagrad_rows, rows, taps, gain, taps, np.float32(0)),
-    ):
-        compiled()
-        poll()
