@@ -68,7 +68,7 @@ def test_a_lease_lapses_after_its_own_seconds(runs: RunStore, connection: redis.
 
 def test_the_lease_of_a_run_returned_to_the_queue_is_free(runs: RunStore, connection: redis.Redis) -> None:
     run_id = new_run(runs)
-    runs.give_back(started(runs, run_id))
+    runs.requeue(started(runs, run_id))
 
     assert not connection.exists(lease_key(run_id))
     assert runs.active_count() == 1

@@ -28,7 +28,7 @@ class Between:
         self.acted = False
 
     def after(self, command: str, key: str, other: Callable[[], object]) -> None:
-        execute = self._connection.execute_command
+        execute: Callable[..., Any] = self._connection.execute_command
 
         def watched(*arguments: Any, **options: Any) -> Any:
             answer = execute(*arguments, **options)
@@ -90,7 +90,7 @@ def test_a_queued_run_to_be_cancelled_is_left_to_the_worker_that_took_it_meanwhi
     run_id = new_run(runs)
     lease = started(runs, run_id)
     runs.cancel(run_id)
-    runs.give_back(lease)
+    runs.requeue(lease)
     successor: list[Lease] = []
 
     between.after("HGETALL", f"tinygpt:run:{run_id}", lambda: successor.append(started(other, run_id)))
@@ -115,9 +115,7 @@ def test_a_run_that_a_worker_takes_while_it_is_cancelled_is_asked_to_stop(
     leases[0].verify()
 
 
-def test_a_run_that_ends_while_it_is_cancelled_is_a_conflict(
-    runs: RunStore, other: RunStore, between: Between
-) -> None:
+def test_a_run_that_ends_while_it_is_cancelled_is_a_conflict(runs: RunStore, other: RunStore, between: Between) -> None:
     run_id = new_run(runs)
     lease = started(runs, run_id)
 
