@@ -32,7 +32,7 @@ from tinygpt.durable import write_whole
 from tinygpt.training.batches import collate, endless_batches
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import PRESETS
-from tinygpt.training.loop import train
+from tinygpt.training.run import train
 from tinygpt.training.token_store import TokenStore, prepare_tokens
 
 _MIB = 2**20

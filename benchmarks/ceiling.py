@@ -14,7 +14,7 @@ from tinygpt.data.examples import IGNORED
 from tinygpt.data.tokenizer import PAD
 from tinygpt.model.config import SIZES
 from tinygpt.model.transformer import TinyGPT
-from tinygpt.training.batches import Batch
+from tinygpt.training.batches import Batch, collate, split_groups
 from tinygpt.training.precision import computes_in_bf16
 
 _SIDE = 2048
@@ -49,7 +49,8 @@ class Ceiling:
 def measure_ceiling(size: Size, data: Data, context_length: int, seed: int, seconds: float) -> Ceiling:
     """The matrix product, then `seconds` of training steps."""
     ceiling = product_gflops(torch.bfloat16 if computes_in_bf16(torch.device("cpu")) else torch.float32)
-    loop = ProjectLoop(project_config(SIZES[size], data, context_length, seed), data.training, data.validation)
+    config = project_config(SIZES[size], data, context_length, seed)
+    loop = ProjectLoop(config, data.tokenizer, data.training, data.validation)
     head_positions: list[int] = []
     """Of each part of a step: every thread computes its own rows."""
     loop.model.final_norm.register_forward_hook(lambda _norm, inputs, _normed: head_positions.append(len(inputs[0])))
@@ -57,14 +58,15 @@ def measure_ceiling(size: Size, data: Data, context_length: int, seed: int, seco
     while spent < seconds:
         head_positions.clear()
         started = time.perf_counter()
-        parts = loop.next_parts()
-        loop.learn(parts, spent / seconds)
+        groups = loop.next_groups()
+        loop.learn(groups, spent / seconds)
         spent += time.perf_counter() - started
+        parts = [collate(part, context_length) for part in split_groups(groups, loop.threads.number)]
         step = step_flops(loop.model, parts, sum(head_positions))
         computed, useful = computed + step[0], useful + step[1]
     return Ceiling(
         ceiling_gflops=round(ceiling, 1),
-        step_milliseconds=round(spent / loop.steps * 1000, 1),
+        step_milliseconds=round(spent / loop.state.step * 1000, 1),
         computed_gflops=round(computed / spent / 1e9, 1),
         useful_gflops=round(useful / spent / 1e9, 1),
     )

@@ -63,7 +63,7 @@ def make_checkpoint(network: ModelConfig, path: Path, steps: int, seed: int = 0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        loop = ProjectLoop(config, examples, examples[:1])
+        loop = ProjectLoop(config, tokenizer, examples, examples[:1])
         for step in range(steps):
             loop.step(step / steps)
     finally:
@@ -77,7 +77,7 @@ def make_checkpoint(network: ModelConfig, path: Path, steps: int, seed: int = 0)
 
 def _restore_single_precision(loop: ProjectLoop) -> None:
     """Give weights that were rounded to bf16 for training the optimiser's fp32 originals."""
-    for weight, original in zip(loop.model.parameters(), loop.optimizer.state_dict()["originals"], strict=True):
+    for weight, original in zip(loop.model.parameters(), loop.state.optimizer.state_dict()["originals"], strict=True):
         if original is not None:
             weight.data = original
 

@@ -23,7 +23,7 @@ from tinygpt.runtime.redis_server import redis_binary, redis_command
 from tinygpt.runtime.runs import RunStore
 from tinygpt.training.callbacks import Callback, StopReason
 from tinygpt.training.config import PRESETS, TrainConfig
-from tinygpt.training.loop import store_for, train
+from tinygpt.training.run import token_store_for, train
 from tinygpt.training.tracking import trackers
 
 _REDIS_STARTS_WITHIN = 30.0
@@ -68,7 +68,7 @@ def service_run(rows: Path, size: Size, context_length: int, seed: int, seconds:
     config = overhead_config(size, context_length, seed, seconds)
     with tempfile.TemporaryDirectory(prefix="tinygpt-overhead-") as name, _redis(Path(name)) as url:
         folder = Path(name) / "run"
-        store = store_for(config, rows, Path(name) / "tokens")
+        store = token_store_for(config, rows, Path(name) / "tokens")
         settings = TrainerSettings(home=Path(name), redis_url=url, redis_password=None)
         runs = RunStore(connect(settings), training_queue(connect(settings, decode_responses=False)))
         record, _ = runs.create(TrainRequest(), "benchmark")
@@ -86,13 +86,12 @@ def bare_run(rows: Path, size: Size, context_length: int, seed: int, seconds: fl
     """The same steps on the same examples alone."""
     config = overhead_config(size, context_length, seed, seconds)
     with tempfile.TemporaryDirectory(prefix="tinygpt-overhead-") as name:
-        store = store_for(config, rows, Path(name))
-        model = replace(config.model, vocab_size=store.tokenizer.vocab_size)
-        loop = ProjectLoop(replace(config, model=model), store.training, store.held_out)
+        store = token_store_for(config, rows, Path(name))
+        loop = ProjectLoop(config, store.tokenizer, store.training, store.held_out)
         started = time.perf_counter()
         while (spent := time.perf_counter() - started) < seconds:
             loop.step(spent / seconds)
-    return Timed(loop.steps, spent)
+    return Timed(loop.state.step, spent)
 
 
 class _Clock(Callback):

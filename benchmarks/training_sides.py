@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -27,14 +26,14 @@ from tinygpt.data.rows import read_rows
 from tinygpt.data.tokenizer import PAD, Tokenizer, make_tokenizer
 from tinygpt.model.config import SIZES, ModelConfig
 from tinygpt.model.transformer import TinyGPT
-from tinygpt.training.batches import Batch, batch_count, collate, drop_ngrams, endless_batches, in_parts, ngram_dropout
+from tinygpt.training.batches import batch_count, collate, endless_batches
 from tinygpt.training.config import PRESETS, TrainConfig
-from tinygpt.training.frequent_ngrams import frequent_ngrams, model_with
-from tinygpt.training.loss import training_loss, validation_loss
-from tinygpt.training.optimizer import Optimizers
-from tinygpt.training.precision import to_precision
-from tinygpt.training.schedule import learning_rate_scale
-from tinygpt.training.threads import gradient_of, set_gradients, threads
+from tinygpt.training.distributed import ALONE
+from tinygpt.training.frequent_ngrams import frequent_ngrams
+from tinygpt.training.loss import validation_loss
+from tinygpt.training.state import TrainingState
+from tinygpt.training.step import take_step
+from tinygpt.training.threads import threads
 
 Size = Literal["tiny", "small"]
 BASELINE_NETWORKS: dict[Size, ModelConfig] = {
@@ -93,44 +92,31 @@ def project_config(network: ModelConfig, data: Data, context_length: int, seed: 
 
 
 class ProjectLoop:
-    """The steps of `tinygpt.training.loop` and nothing else: no callbacks, no checkpoints."""
+    """The steps of `tinygpt.training.run` and nothing else: no callbacks, no checkpoints."""
 
-    def __init__(self, config: TrainConfig, training: Sequence[Example], validation: Sequence[Example]) -> None:
+    def __init__(
+        self, config: TrainConfig, tokenizer: Tokenizer, training: Sequence[Example], validation: Sequence[Example]
+    ) -> None:
         self.training = training
         self.validation = validation
         lengths = np.array([len(example.ids) for example in training], dtype=np.int32)
         ngrams = frequent_ngrams(config.model, training, lengths)
-        self.model = to_precision(model_with(ngrams, config.model), config.precision).train()
-        self.config = replace(config, model=self.model.config)
-        self.weights = list(self.model.parameters())
-        self.optimizer = Optimizers(self.model, config)
-        self._open = contextlib.ExitStack()  # until the process ends
-        self.threads = self._open.enter_context(threads(torch.get_num_threads()))
-        self.order = endless_batches(lengths, config.batch_size, seed=config.seed)
-        self.batches_of_an_epoch = batch_count(len(lengths), config.batch_size)
-        self.steps = 0
+        self.state = TrainingState(config, tokenizer, ngrams, data_sha256="", world=ALONE)
+        self.model = self.state.model.train()
+        self.threads = contextlib.ExitStack().enter_context(threads(torch.get_num_threads()))  # until the process ends
+        self.batches = endless_batches(lengths, config.batch_size, seed=config.seed)
+        self.steps_of_an_epoch = batch_count(len(lengths), config.batch_size)
 
     def step(self, used: float) -> int:
-        return self.learn(self.next_parts(), used)
+        return self.learn(self.next_groups(), used)
 
-    def next_parts(self) -> list[Batch]:
-        """The next step's rows, in the parts that the threads take (`in_parts`)."""
-        groups = [[self.training[i] for i in group] for group in next(self.order)]
-        return [collate(part, self.config.model.context_length) for part in in_parts(groups, self.threads.number)]
+    def next_groups(self) -> list[list[Example]]:
+        """The rows of the next step."""
+        return [[self.training[i] for i in group] for group in next(self.batches)]
 
-    def learn(self, parts: Sequence[Batch], used: float) -> int:
-        labelled = sum(int((part.labels != IGNORED).sum()) for part in parts)
-        set_gradients(self.weights, self.threads.map(partial(self._gradient, labelled), parts))
-        self.optimizer.step(learning_rate_scale(self.config, self.steps, used), self.threads)
-        self.steps += 1
-        return labelled
-
-    def _gradient(self, step_labels: int, part: Batch) -> list[Tensor]:
-        if self.config.model.ngrams:
-            epoch = self.steps // self.batches_of_an_epoch
-            part = drop_ngrams(part, ngram_dropout(epoch, self.config.ngram_dropout), self.config.seed, epoch)
-        loss, _ = training_loss(self.model, part, self.config.future_weight)
-        return gradient_of(loss / step_labels, self.weights)
+    def learn(self, groups: Sequence[Sequence[Example]], used: float) -> int:
+        epoch = self.state.step // self.steps_of_an_epoch
+        return take_step(self.state, groups, epoch=epoch, budget_used=used, threads=self.threads).labelled_tokens
 
     def validation_loss(self) -> float:
         return validation_loss(self.model, self.validation)
@@ -271,7 +257,8 @@ def make_side(name: SideName, size: Size, data: Data, context_length: int, seed:
         network, mean_loss = padded_network(size, data.tokenizer.vocab_size, context_length, nanogpt)
         return PaddedLoop(network, mean_loss, data, context_length, seed)
     network_config = SIZES[size] if name == "ours" else BASELINE_NETWORKS[size]
-    return ProjectLoop(project_config(network_config, data, context_length, seed), data.training, data.validation)
+    config = project_config(network_config, data, context_length, seed)
+    return ProjectLoop(config, data.tokenizer, data.training, data.validation)
 
 
 @dataclass(frozen=True)

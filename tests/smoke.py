@@ -19,8 +19,8 @@ from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import collate
 from tinygpt.training.config import TrainConfig
-from tinygpt.training.loop import train
 from tinygpt.training.loss import masked_loss
+from tinygpt.training.run import train
 
 CURATED = Path(__file__).resolve().parents[1] / "data" / "curated.jsonl"
 CONFIG = TrainConfig(

@@ -30,7 +30,7 @@ from tinygpt.runtime.settings import load_settings
 from tinygpt.runtime.volume import Volume
 from tinygpt.training.callbacks import StopReason
 from tinygpt.training.config import config_from_request
-from tinygpt.training.loop import HELD_OUT_ROWS_SCORED, TrainResult, store_for, train
+from tinygpt.training.run import HELD_OUT_ROWS_SCORED, TrainResult, token_store_for, train
 from tinygpt.training.tracking import trackers
 
 log = structlog.get_logger()
@@ -77,7 +77,7 @@ class _Job:
         signal.signal(signal.SIGTERM, lambda _signal, _frame: reporter.tell_to_yield())
         config = config_from_request(self.record.request, threads=self.settings.trainer_threads)
         dataset = self.volume.dataset(self.record.dataset_id)
-        store = store_for(
+        store = token_store_for(
             config,
             dataset / "rows.jsonl",
             dataset / "tokens",

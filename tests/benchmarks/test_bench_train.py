@@ -119,7 +119,7 @@ def test_both_sides_score_one_network_the_same(data: Data) -> None:
     network, mean_loss = padded_network("tiny", data.tokenizer.vocab_size, _CONTEXT, None)
     padded = PaddedLoop(network, mean_loss, data, _CONTEXT, seed=0)
     shape = ModelConfig(vocab_size=data.tokenizer.vocab_size, context_length=_CONTEXT, dropout=0.0)
-    ours = ProjectLoop(TrainConfig(model=shape, precision="fp32"), data.training, data.validation)
+    ours = ProjectLoop(TrainConfig(model=shape, precision="fp32"), data.tokenizer, data.training, data.validation)
     ours.model.load_state_dict(network.state_dict())
 
     assert padded.validation_loss() == pytest.approx(ours.validation_loss(), rel=1e-5)
@@ -178,7 +178,7 @@ class GPT(nn.Module):
 @pytest.mark.parametrize("more", [{}, {"layers": 3, "mlps": "last", "future_tokens": 2}], ids=["tutorial", "presets"])
 def test_the_formula_counts_the_operations_that_torch_counts(data: Data, more: dict[str, Any]) -> None:
     shape = ModelConfig(vocab_size=data.tokenizer.vocab_size, context_length=_CONTEXT, dropout=0.0, **more)
-    loop = ProjectLoop(TrainConfig(model=shape, precision="fp32"), data.training, data.validation)
+    loop = ProjectLoop(TrainConfig(model=shape, precision="fp32"), data.tokenizer, data.training, data.validation)
     by_length = sorted(data.training[:12], key=lambda example: len(example.ids))
     parts = [collate(examples, _CONTEXT) for examples in (by_length[:4], by_length[4:])]
     head_positions: list[int] = []

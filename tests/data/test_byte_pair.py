@@ -28,7 +28,7 @@ from tinygpt.inference.generator import CodeGenerator
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.training.config import TrainConfig
-from tinygpt.training.loop import train
+from tinygpt.training.run import train
 
 FIRST_MERGED = len(CONTROL_TOKENS) + 256
 CURATED = Path(__file__).resolve().parents[2] / "data" / "curated.jsonl"

@@ -43,7 +43,7 @@ from tinygpt.runtime.logging import configure_logging
 from tinygpt.runtime.settings import ENV_PREFIX
 from tinygpt.runtime.volume import Volume
 from tinygpt.training.config import TrainConfig
-from tinygpt.training.loop import train
+from tinygpt.training.run import train
 
 ROWS = [
     Row(f"{verb} the list {name}", code.format(name))

@@ -17,7 +17,7 @@ from tinygpt.model.config import ModelConfig
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import PRESETS, TrainConfig
 from tinygpt.training.distributed import World, joined
-from tinygpt.training.loop import train
+from tinygpt.training.run import train
 
 ROWS = [Row(f"add {i} to x", f"x + {i}") for i in range(60)]
 _PLAIN = TrainConfig(

@@ -13,8 +13,8 @@ from tinygpt.model.config import Architecture, ModelConfig
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import Precision, TrainConfig
-from tinygpt.training.loop import train
 from tinygpt.training.optimizer import Optimizers
+from tinygpt.training.run import train
 
 ROWS = [Row(f"add {i} to x", f"x + {i}") for i in range(60)]
 

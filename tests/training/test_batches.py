@@ -21,9 +21,9 @@ from tinygpt.training.batches import (
     batch_count,
     collate,
     drop_ngrams,
-    in_parts,
     ngram_dropout,
     round_up,
+    split_groups,
 )
 
 lengths = st.lists(st.integers(1, 200), min_size=1, max_size=150)
@@ -114,12 +114,12 @@ def test_the_parts_of_a_step_are_each_of_one_group_and_hold_every_example_once()
     short, long = ([Example([n] * time, [IGNORED] * time, 0) for n in range(5)] for time in (3, 9))
 
     for number, parts in ((1, 2), (2, 2), (3, 6), (4, 4), (5, 10), (16, 10)):
-        found = in_parts([short, long], number)
+        found = split_groups([short, long], number)
         assert len(found) == parts
         assert all(len({len(example.ids) for example in part}) == 1 for part in found)
         assert sorted(id(example) for part in found for example in part) == sorted(map(id, short + long))
-    assert in_parts([[], long], 2) == [long]
-    assert in_parts([long], 2) == [long[::2], long[1::2]]
+    assert split_groups([[], long], 2) == [long]
+    assert split_groups([long], 2) == [long[::2], long[1::2]]
 
 
 def test_collate_pads_on_the_right_inputs_with_pad_and_labels_with_ignored() -> None:

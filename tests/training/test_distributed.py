@@ -17,7 +17,7 @@ from tinygpt.contracts.errors import TrainingFailed
 from tinygpt.data.rows import write_rows
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.training.distributed import ALONE, World, joined
-from tinygpt.training.loop import train
+from tinygpt.training.run import train
 
 pytestmark = pytest.mark.timeout(900)
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")

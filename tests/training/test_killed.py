@@ -10,7 +10,7 @@ import pytest
 from tests.training.checkpoints import differences, state_of
 from tests.training.run_in_process import ROWS, VARIANTS
 from tinygpt.model.checkpoint import load_checkpoint
-from tinygpt.training.loop import train
+from tinygpt.training.run import train
 
 
 def run(variant: str, folder: Path, *what: str) -> int:

@@ -19,8 +19,8 @@ from tinygpt.training import loss as loss_module
 from tinygpt.training.batches import Batch, collate
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import TrainConfig
-from tinygpt.training.loop import store_for, train
 from tinygpt.training.loss import bits_per_character, masked_loss, training_loss, validation_loss
+from tinygpt.training.run import token_store_for, train
 from tinygpt.training.threads import threads
 
 TOKENIZER = CharacterTokenizer.from_corpus([])
@@ -198,7 +198,7 @@ def test_an_unmasked_run_learns_from_the_prompt_as_well_and_is_validated_on_the_
     result = train(config, ROWS, [reported], folder=tmp_path)
 
     assert reported.train_loss == pytest.approx(math.log(CONFIG.vocab_size), rel=0.02)
-    held_out = store_for(config, ROWS, tmp_path / "tokens").held_out[:]
+    held_out = token_store_for(config, ROWS, tmp_path / "tokens").held_out[:]
     assert result.metrics is not None
     assert result.metrics.validation_loss == pytest.approx(
         validation_loss(load_checkpoint(result.best).model, held_out), rel=1e-4

@@ -13,7 +13,7 @@ from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.training import optimizer
 from tinygpt.training.config import PRESETS, config_from_request
-from tinygpt.training.loop import train
+from tinygpt.training.run import train
 
 ROWS = [Row(f"add {i} to x", f"x + {i}") for i in range(60)]
 

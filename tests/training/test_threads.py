@@ -11,7 +11,7 @@ from tinygpt.data.rows import Row
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.training.config import TrainConfig
-from tinygpt.training.loop import train
+from tinygpt.training.run import train
 from tinygpt.training.threads import gradient_of, set_gradients, threads
 
 ROWS = [Row(f"add {i} to x{i % 7}", f"x{i % 7} + {i}") for i in range(60)]

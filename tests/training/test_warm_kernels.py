@@ -16,7 +16,7 @@ from tinygpt.model import ops
 from tinygpt.model import training_kernels as kernels
 from tinygpt.model.config import SIZES
 from tinygpt.training.config import Precision, TrainConfig
-from tinygpt.training.loop import train
+from tinygpt.training.run import train
 
 KERNELS = (
     "norm_convolution", "norm_convolution_backward", "heads", "heads_backward", "causal_softmax",

@@ -67,8 +67,8 @@ def train(
         from tinygpt.training.callbacks import Callback, StopReason
         from tinygpt.training.config import config_from_request
         from tinygpt.training.distributed import joined
-        from tinygpt.training.loop import store_for
-        from tinygpt.training.loop import train as train_model
+        from tinygpt.training.run import token_store_for
+        from tinygpt.training.run import train as train_model
 
         class OnTerminal(Callback):
             """Draws the bar (on a terminal) or prints a line an evaluation; Ctrl-C asks the loop to stop."""
@@ -97,7 +97,7 @@ def train(
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process saves, and tells the others to stop
             task = bar.add_task("", what="starting", total=None)
             with world.first_goes_first():
-                store = store_for(config, source, out / "tokens")
+                store = token_store_for(config, source, out / "tokens")
             if world.is_first and (store.rows_cut or store.rows_left_out):
                 console.print(
                     f"The context of {store.context_length} tokens cuts {store.rows_cut:,} training rows and leaves "

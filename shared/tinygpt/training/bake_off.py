@@ -22,8 +22,8 @@ from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import PRESETS, TrainConfig
-from tinygpt.training.loop import store_for, train
 from tinygpt.training.precision import computes_in_bf16
+from tinygpt.training.run import token_store_for, train
 
 _EVALUATIONS = 12
 _PROMPTS_DECODED = 16
@@ -173,9 +173,9 @@ def measure(
 
     The tokens stay in `folder`, for the next run on the same; making them is no part of the run's time. Calls
     `on_progress` with the seconds trained, and `poll` now and then: what it raises ends it all. Raises what `train` and
-    `store_for` do.
+    `token_store_for` do.
     """
-    store = store_for(config, rows, folder / "tokens", poll=poll)
+    store = token_store_for(config, rows, folder / "tokens", poll=poll)
     witness = _Witness(on_progress, poll)
     with tempfile.TemporaryDirectory(dir=folder, prefix="run-") as run:
         train(config, store, [witness], folder=Path(run))

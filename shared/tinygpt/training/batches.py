@@ -102,7 +102,7 @@ def batch_count(rows: int, batch_size: int) -> int:
     return -(-rows // batch_size)
 
 
-def in_parts(groups: Sequence[Sequence[Example]], number: int) -> list[Sequence[Example]]:
+def split_groups(groups: Sequence[Sequence[Example]], number: int) -> list[Sequence[Example]]:
     """The examples of a step in `number` parts of like work, or a multiple of it, each of one group; fewer where there
     are too few rows."""
     of_a_group = number if number % len(groups) else number // len(groups)

@@ -1,4 +1,4 @@
-"""What the steps of a run change, and the checkpoints that keep it."""
+"""What the steps of a run change, and how checkpoints keep it."""
 
 from collections import deque
 from dataclasses import asdict, replace
@@ -22,9 +22,9 @@ _RECENT_STEPS = 50
 
 
 class TrainingState:
-    """A model under training, its optimisers, and how far it is.
+    """A model in training, its optimisers, and how far the run is.
 
-    Random numbers are no part of it: those of a step follow from the seed and the step's number.
+    There is no state of random generators, because each step seeds its own (`step.py`).
     """
 
     def __init__(
@@ -37,10 +37,11 @@ class TrainingState:
         self.config = replace(config, model=model.config)
         world.broadcast_weights(model)
         self.model = to_precision(model, config.precision)
+        self.weights = list(self.model.parameters())
         self.optimizer = Optimizers(self.model, self.config)
         self.step = 0
         self.seconds_before = 0.0
-        """What the processes that this one goes on from took."""
+        """Training time of the interrupted processes that this one resumes."""
         self.evaluations_done = 0
         self.evaluations_without_gain = 0
         self.evaluated_at: int | None = None
@@ -51,7 +52,7 @@ class TrainingState:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a run that goes on from here must share: all but the threads, which are the machine's."""
+        """What a run must have in common with a `last.pt` to resume from it. Another machine may use other threads."""
         return {"config": asdict(replace(self.config, threads=None)), "data_sha256": self.data_sha256}
 
     def save_best(self, folder: Path, seconds: float) -> None:
@@ -59,10 +60,10 @@ class TrainingState:
         self._save(folder / BEST_CHECKPOINT, seconds, {})
 
     def save_last(self, folder: Path, seconds: float) -> None:
-        """Write `last.pt`, to go on from.
+        """Write `last.pt`, from which a run resumes.
 
         Raises:
-            TrainingFailed: a weight is no finite number, so that the model is worth nothing.
+            TrainingFailed: a weight is not a finite number.
             StorageFull: no space is left.
         """
         resume = {
@@ -75,7 +76,7 @@ class TrainingState:
         self._save(folder / LAST_CHECKPOINT, seconds, resume)
 
     def _save(self, path: Path, seconds: float, resume: dict[str, Any]) -> None:
-        if not all(weight.isfinite().all() for weight in self.model.parameters()):
+        if not all(weight.isfinite().all() for weight in self.weights):
             raise TrainingFailed(
                 f"The weights overflowed by step {self.step}, so {path.name} was not written: train with a lower "
                 f"learning_rate (now {self.config.learning_rate:g})."
@@ -88,17 +89,17 @@ class TrainingState:
         }
         save_checkpoint(Checkpoint(self.model, self.tokenizer, training, resume), path)
 
-    def go_on_from(self, path: Path) -> None:
-        """Take over what `save_last` wrote to `path`.
+    def resume_from(self, path: Path) -> None:
+        """Load what `save_last` wrote to `path`.
 
         Raises:
             InvalidCheckpoint: it can't be read.
-            TrainingFailed: it is of another configuration, other data or another version, or is not a `last.pt`.
+            TrainingFailed: it is from other settings, other data or another version, or is not a `last.pt`.
         """
         checkpoint = load_checkpoint(path)
         saved, resume = checkpoint.training, checkpoint.resume
         if not resume:
-            raise TrainingFailed(f"{path} has no state to go on from: train into another folder, or delete it.")
+            raise TrainingFailed(f"{path} has no state to resume from: train into another folder, or delete it.")
         if any(saved.get(name) != value for name, value in self.identity.items()):
             raise TrainingFailed(
                 f"{path} is from a run with other settings or other data: train into another folder, or delete it."
