@@ -80,7 +80,9 @@ async def _server(request: Request) -> ModelServer:
 
 
 async def _seconds(
-    seconds: Annotated[float, Header(alias=DEADLINE_SECONDS, gt=0, description="Seconds left to answer in.")] = 60.0,
+    seconds: Annotated[
+        float, Header(alias=DEADLINE_SECONDS.lower(), gt=0, description="Seconds left to answer in.")
+    ] = 60.0,
 ) -> float:
     return min(seconds, _MAX_SECONDS)
 

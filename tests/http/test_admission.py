@@ -97,7 +97,7 @@ def test_without_a_queue_a_free_place_is_still_given() -> None:
     asyncio.run(scenario())
 
 
-def test_a_deadline_that_passes_while_waiting_is_told_and_frees_the_place_in_the_queue() -> None:
+def test_a_deadline_that_passes_while_waiting_frees_the_place_in_the_queue() -> None:
     async def scenario() -> None:
         admission = Admission(max_in_flight=1, max_queue=1)
         guest = Guest(admission)

@@ -122,7 +122,7 @@ def test_a_running_run_is_cancelled_within_seconds_and_keeps_its_checkpoint(stac
 # -- a part dies
 
 
-def test_a_killed_work_horse_costs_an_attempt_and_the_run_goes_on_from_its_checkpoint(stack: Stack) -> None:
+def test_a_killed_work_horse_costs_an_attempt_and_the_run_resumes(stack: Stack) -> None:
     run_id = stack.train(**LONG)
     saved = stack.wait_for_evaluation(run_id)
     horse = stack.work_horse()

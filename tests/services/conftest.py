@@ -1,25 +1,20 @@
-"""Apps on real ports, a volume with trained models on it, and settings that read nothing of this machine."""
+"""Apps under a real uvicorn, a volume with trained models on it, and settings that read nothing of this machine."""
 
 import contextlib
-import json
 import logging
 import os
 import shutil
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
 
 from services.gateway.settings import GatewaySettings
-from services.model_server.app import create_app
 from services.model_server.settings import ModelServerSettings
 from tests.conftest import free_port, wait_until
 from tests.scripted_model import scripted_model
@@ -30,13 +25,10 @@ from tinygpt.contracts.models import (
     TRAINING_ROWS,
     FileEntry,
     Manifest,
-    ModelServerHealth,
 )
 from tinygpt.contracts.runs import RunMetrics
 from tinygpt.data.rows import Row, write_rows
 from tinygpt.durable import sha256_of
-from tinygpt.inference.decoder import Written
-from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.runtime.logging import configure_logging
@@ -204,93 +196,3 @@ def serving(app: FastAPI) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(timeout=20)
-
-
-# -- a model server, what its tests look at, and a gate that holds its decoder
-
-Server = Callable[..., httpx.Client]
-
-
-@pytest.fixture
-def server(model_server_settings: ModelServerSettings) -> Iterator[Server]:
-    """`server(**settings)`: a client of a model server under a real uvicorn."""
-    with contextlib.ExitStack() as stack:
-
-        def start(**settings: Any) -> httpx.Client:
-            url = stack.enter_context(serving(create_app(model_server_settings.model_copy(update=settings))))
-            return stack.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
-
-        yield start
-
-
-def health(server: httpx.Client) -> ModelServerHealth:
-    return ModelServerHealth.model_validate_json(server.get("/health").content)
-
-
-def wait_for_model(server: httpx.Client, model_id: str) -> None:
-    def served() -> bool:
-        model = health(server).model
-        return model is not None and model.model_id == model_id
-
-    wait_until(served, f"{model_id} is served", seconds=90)  # kernels may have to be compiled
-
-
-def promoted(volume: Volume, store_model: StoreModel, run_id: str) -> str:
-    store_model(run_id)
-    volume.promote(run_id)
-    return run_id
-
-
-class Gate:
-    """While it is shut, the PyTorch decoders that were there write nothing. Stands in for long answers."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._opened = threading.Event()
-        self._opened.set()
-        self._decoders: set[TorchDecoder] = set()
-        self._steps_left = 0
-        step = TorchDecoder.step
-
-        def gated(decoder: TorchDecoder, steps: int = 1) -> Sequence[Written]:
-            if self._opened.is_set():
-                self._decoders.add(decoder)
-            elif decoder in self._decoders:
-                if self._steps_left == 0 and not self._opened.wait(0.01):
-                    return []
-                self._steps_left -= 1
-            return step(decoder, steps)
-
-        monkeypatch.setattr(TorchDecoder, "step", gated)
-
-    def shut(self, *, after_steps: int = 0) -> None:
-        self._steps_left = after_steps
-        self._opened.clear()
-
-    def open(self) -> None:
-        self._opened.set()
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    gate = Gate(monkeypatch)
-    yield gate
-    gate.open()
-
-
-def count(server: httpx.Client, metric: str) -> float:
-    """The value of one line of /metrics, 0 where it is not there yet."""
-    lines = (line.rsplit(" ", 1) for line in server.get("/metrics").text.splitlines())
-    return next((float(value) for name, value in lines if name == metric), 0.0)
-
-
-@contextlib.contextmanager
-def sent(server: httpx.Client, request: dict[str, Any]) -> Iterator[None]:
-    """A request whose client hangs up at the end, without having read anything."""
-    body = json.dumps(request).encode()
-    with socket.create_connection((str(server.base_url.host), server.base_url.port or 0)) as leaving:
-        leaving.sendall(
-            b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            + f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
-        yield

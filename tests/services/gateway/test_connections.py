@@ -115,7 +115,7 @@ class Noted(httpx.AsyncHTTPTransport):
         await super().aclose()
 
 
-def test_a_request_that_is_cancelled_while_its_answer_is_closed_keeps_no_connection_open() -> None:
+def test_a_request_cancelled_while_its_answer_is_closed_keeps_no_connection_open() -> None:
     async def scenario() -> None:
         connection, idle = Noted(), list[httpx.AsyncHTTPTransport]()
         closing = asyncio.create_task(PooledStream(Unclosable(), connection, idle).aclose())

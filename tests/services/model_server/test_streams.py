@@ -1,33 +1,18 @@
 """A model server's streams: what comes in them, in which order, and how they end."""
 
-import contextlib
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from services.model_server.context import MAX_WAITING_EXPLANATIONS
 from tests.conftest import wait_until
-from tests.services.conftest import PROMPT, Gate, Server, health, store_scripted_model, wait_for_model
-from tinygpt.contracts.explain import Explanation
+from tests.services.conftest import PROMPT, store_scripted_model
+from tests.services.model_server.conftest import ANSWER, Gate, Server, health, wait_for_model
 from tinygpt.http import sse
-from tinygpt.inference.explain import explain
 from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.runtime.volume import Volume
-
-ANSWER = "def double_all(numbers):\n    return [2 * number for number in numbers]"
-
-
-@pytest.fixture
-def scripted(server: Server, volume: Volume, gate: Gate) -> httpx.Client:
-    """A server of a model that answers `PROMPT` with `ANSWER`, on PyTorch; the gate has seen its decoder."""
-    store_scripted_model(volume, "r-1", ANSWER)
-    client = server(model_server_decoder="torch", model_server_slots=4)
-    wait_for_model(client, "r-1")
-    return client
 
 
 def events(response: httpx.Response) -> Iterator[tuple[str, Any]]:
@@ -125,9 +110,7 @@ def test_what_is_wrong_before_the_first_piece_is_an_error_like_any_other(scripte
     assert response.json()["error"]["request_id"] == response.headers["X-Request-Id"] == "mine"
 
 
-def test_a_deadline_that_passes_in_the_stream_ends_it_with_an_error_and_frees_the_slot(
-    scripted: httpx.Client, gate: Gate
-) -> None:
+def test_a_deadline_that_passes_in_a_stream_is_an_error_and_frees_the_slot(scripted: httpx.Client, gate: Gate) -> None:
     gate.shut(after_steps=3)
     headers = {"X-Deadline-Seconds": "0.5", "X-Request-Id": "mine"}
     body = {"prompt": PROMPT, "stream": True}
@@ -167,39 +150,3 @@ def test_a_stream_that_is_quiet_is_kept_alive(
         assert [next(arriving) for _ in range(3)] == [("", "keep-alive")] * 3
         gate.open()
         assert [name for name, _ in arriving if name][-1] == "answer"
-
-
-# -- explaining
-
-
-def test_a_client_that_hangs_up_ends_its_explanation_and_more_than_a_few_are_turned_away(
-    scripted: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ended: list[str] = []
-
-    def endless(*args: Any, should_stop: Callable[[], bool], **kwargs: Any) -> Explanation:
-        wait_until(should_stop, "it is told to stop", seconds=60)
-        explanation = explain(*args, should_stop=should_stop, **kwargs)
-        ended.append(explanation.finish_reason)
-        return explanation
-
-    monkeypatch.setattr("services.model_server.routes.explain.explain_answer", endless)
-    statuses: list[int] = []
-
-    def ask() -> None:
-        with contextlib.suppress(httpx.ReadTimeout):
-            statuses.append(
-                httpx.post(
-                    f"{scripted.base_url}/explain", json={"prompt": PROMPT}, timeout=3, trust_env=False
-                ).status_code
-            )
-
-    asking = [threading.Thread(target=ask) for _ in range(1 + MAX_WAITING_EXPLANATIONS + 2)]
-    for thread in asking:
-        thread.start()
-    for thread in asking:
-        thread.join()
-    assert statuses == [429, 429]
-    wait_until(lambda: ended[:1] == ["cancelled"], "the one under way has stopped")
-    monkeypatch.undo()
-    assert scripted.post("/explain", json={"prompt": PROMPT}).json()["text"] == ANSWER[:64]

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.conftest import wait_until
-from tests.services.conftest import PROMPT, Server, count, health, store_scripted_model, wait_for_model
+from tests.services.conftest import PROMPT, store_scripted_model
+from tests.services.model_server.conftest import Server, count, health, wait_for_model
 from tinygpt.runtime.volume import Volume
 
 CLIENTS = 32

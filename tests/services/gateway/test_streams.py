@@ -74,20 +74,20 @@ def upstream() -> Upstream:
     return Upstream()
 
 
-Door = Callable[..., httpx.Client]
+StartGateway = Callable[..., httpx.Client]
 
 
 @pytest.fixture
-def door(gateway_settings: GatewaySettings, upstream: Upstream) -> Iterator[Door]:
-    """`door(**settings)`: a client of a gateway under a real uvicorn, before `upstream`."""
+def start_gateway(gateway_settings: GatewaySettings, upstream: Upstream) -> Iterator[StartGateway]:
+    """`start_gateway(**settings)`: a client of a gateway under a real uvicorn, before `upstream`."""
     with contextlib.ExitStack() as stack:
 
-        def open_door(**settings: Any) -> httpx.Client:
+        def start(**settings: Any) -> httpx.Client:
             app = create_app(gateway_settings.model_copy(update=settings), transport=upstream)
             url = stack.enter_context(serving(app))
             return stack.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
 
-        yield open_door
+        yield start
 
 
 @contextlib.contextmanager
@@ -110,8 +110,10 @@ def unreachable(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("connection refused", request=request)
 
 
-def test_an_event_is_passed_on_at_once_and_the_place_is_held_to_the_end(door: Door, upstream: Upstream) -> None:
-    gateway = door(max_in_flight=1, max_queue=0)
+def test_an_event_is_passed_on_at_once_and_the_place_is_held_to_the_end(
+    start_gateway: StartGateway, upstream: Upstream
+) -> None:
+    gateway = start_gateway(max_in_flight=1, max_queue=0)
     with stream(gateway, **{"X-Request-Id": "mine"}) as (response, pieces):
         assert response.status_code == 200
         assert response.headers["Content-Type"].startswith("text/event-stream")
@@ -130,9 +132,11 @@ def test_an_event_is_passed_on_at_once_and_the_place_is_held_to_the_end(door: Do
 
 
 @pytest.mark.parametrize("failure", [unreachable, refuse(ModelLoading("loading"))], ids=["unreachable", "loading"])
-def test_before_the_first_event_it_is_asked_again(door: Door, upstream: Upstream, failure: Handler) -> None:
+def test_before_the_first_event_it_is_asked_again(
+    start_gateway: StartGateway, upstream: Upstream, failure: Handler
+) -> None:
     upstream.failures = [failure, failure]
-    with stream(door()) as (response, pieces):
+    with stream(start_gateway()) as (response, pieces):
         assert response.status_code == 200
         assert next(pieces) == FIRST
         upstream.go_on()
@@ -140,18 +144,22 @@ def test_before_the_first_event_it_is_asked_again(door: Door, upstream: Upstream
     assert len(upstream.asked) == 3
 
 
-def test_an_error_before_the_first_event_is_an_error_like_any_other(door: Door, upstream: Upstream) -> None:
+def test_an_error_before_the_first_event_is_an_error_like_any_other(
+    start_gateway: StartGateway, upstream: Upstream
+) -> None:
     upstream.failures = [refuse(QueueFull("full"))]
-    with stream(door()) as (response, _):
+    with stream(start_gateway()) as (response, _):
         assert response.status_code == 429
         assert json.loads(response.read())["error"]["code"] == "queue_full"
         assert response.headers["Retry-After"]
 
 
-def test_a_stream_that_breaks_ends_with_an_error_and_is_not_begun_again(door: Door, upstream: Upstream) -> None:
+def test_a_stream_that_breaks_ends_with_an_error_and_is_not_begun_again(
+    start_gateway: StartGateway, upstream: Upstream
+) -> None:
     """The half event that came before the break is left out."""
     upstream.breaks = True
-    gateway = door()
+    gateway = start_gateway()
     with stream(gateway) as (_, pieces):
         assert next(pieces) == FIRST
         upstream.go_on()
@@ -162,8 +170,10 @@ def test_a_stream_that_breaks_ends_with_an_error_and_is_not_begun_again(door: Do
     wait_until(in_flight(gateway, 0), "its place is free")
 
 
-def test_a_deadline_that_passes_in_the_stream_ends_it_with_an_error(door: Door, upstream: Upstream) -> None:
-    gateway = door(request_timeout=0.5)
+def test_a_deadline_that_passes_in_the_stream_ends_it_with_an_error(
+    start_gateway: StartGateway, upstream: Upstream
+) -> None:
+    gateway = start_gateway(request_timeout=0.5)
     with stream(gateway) as (_, pieces):
         assert next(pieces) == FIRST
         last = b"".join(pieces)
@@ -172,8 +182,8 @@ def test_a_deadline_that_passes_in_the_stream_ends_it_with_an_error(door: Door, 
     assert upstream.closed == 1
 
 
-def test_a_client_that_goes_away_closes_the_stream_behind_it(door: Door, upstream: Upstream) -> None:
-    gateway = door()
+def test_a_client_that_goes_away_closes_the_stream_behind_it(start_gateway: StartGateway, upstream: Upstream) -> None:
+    gateway = start_gateway()
     with stream(gateway) as (_, pieces):
         assert next(pieces) == FIRST
         wait_until(in_flight(gateway, 1), "it is upstream")
@@ -181,9 +191,9 @@ def test_a_client_that_goes_away_closes_the_stream_behind_it(door: Door, upstrea
     assert upstream.closed == 1
 
 
-def test_what_is_no_stream_of_events_is_unavailable(door: Door, upstream: Upstream) -> None:
+def test_what_is_no_stream_of_events_is_unavailable(start_gateway: StartGateway, upstream: Upstream) -> None:
     upstream.failures = [lambda _request: httpx.Response(200, json={"code": "ab"})] * 4
-    with stream(door()) as (response, _):
+    with stream(start_gateway()) as (response, _):
         assert response.status_code == 503
 
 
@@ -200,8 +210,8 @@ def test_a_stream_that_is_cut_off_when_the_gateway_stops_ends_with_an_error(
     assert json.loads(last.split(b"data: ")[1])["error"]["code"] == "draining"
 
 
-def test_the_models_are_listed_though_every_place_is_taken(door: Door, upstream: Upstream) -> None:
-    gateway = door(max_in_flight=1, max_queue=0)
+def test_the_models_are_listed_though_every_place_is_taken(start_gateway: StartGateway, upstream: Upstream) -> None:
+    gateway = start_gateway(max_in_flight=1, max_queue=0)
     with stream(gateway) as (_, pieces):
         assert next(pieces) == FIRST
         upstream.failures = [lambda _request: httpx.Response(200, json={"object": "list", "data": []})]
