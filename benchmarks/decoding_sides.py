@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.decoding_exports import nanogpt_model
 from benchmarks.decoding_models import Sampling
 from tinygpt.contracts.models import WeightFormat
-from tinygpt.inference.decoder import Backend, Decoder, make_decoder
+from tinygpt.inference.backend import Backend, make_decoder
+from tinygpt.inference.decoder import Decoder
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.scheduler import Scheduler
 from tinygpt.inference.sequence import DecodeRequest

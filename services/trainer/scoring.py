@@ -12,7 +12,7 @@ from tinygpt.data.examples import Split
 from tinygpt.data.rows import Row, evenly_spaced, read_rows
 from tinygpt.data.store import held_out_rows
 from tinygpt.evaluation.evaluate import EvaluationProgress, evaluate
-from tinygpt.inference.decoder import Backend
+from tinygpt.inference.backend import Backend
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex
 from tinygpt.model.checkpoint import Checkpoint

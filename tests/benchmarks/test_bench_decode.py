@@ -27,7 +27,7 @@ from benchmarks.decoding_sides import CHECKPOINT, HUGGING_FACE, Ours, Transforme
 from benchmarks.serving_cells import CLIENTS, serve, start_up
 from benchmarks.side_process import SideFailed, Speed
 from tinygpt.data.tokenizer import EOS, CharacterTokenizer
-from tinygpt.inference.decoder import Backend
+from tinygpt.inference.backend import Backend
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT

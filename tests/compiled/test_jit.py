@@ -37,7 +37,8 @@ with np.errstate(over="ignore"):
 DECODE = """
 import torch
 from tinygpt.data.tokenizer import CharacterTokenizer
-from tinygpt.inference.decoder import decode, make_decoder
+from tinygpt.inference.backend import make_decoder
+from tinygpt.inference.decoder import decode
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.ops.arrays import has_kernels

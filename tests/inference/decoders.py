@@ -4,7 +4,8 @@ import torch
 
 from tests.known_ngrams import know_ngrams
 from tinygpt.data.tokenizer import EOS, CharacterTokenizer
-from tinygpt.inference.decoder import Backend, Decoder, make_decoder
+from tinygpt.inference.backend import Backend, make_decoder
+from tinygpt.inference.decoder import Decoder
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
 

@@ -8,7 +8,8 @@ import torch
 from tests.inference.decoders import BACKENDS, CONFIG, TOKENIZER, decoder, random_model
 from tests.scripted_model import scripted_model
 from tinygpt.data.tokenizer import CODE, PAD, PROMPT, UNK
-from tinygpt.inference.decoder import Backend, Decoder, Written, decode, make_decoder
+from tinygpt.inference.backend import Backend, make_decoder
+from tinygpt.inference.decoder import Decoder, Written, decode
 from tinygpt.inference.postprocess import closers
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.block import TransformerBlock

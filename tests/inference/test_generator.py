@@ -21,7 +21,8 @@ from tinygpt.data.byte_pair import BytePairTokenizer
 from tinygpt.data.rows import Row
 from tinygpt.data.tokenizer import EOS, CharacterTokenizer, Tokenizer
 from tinygpt.inference import generator as generator_module
-from tinygpt.inference.decoder import Backend, Written
+from tinygpt.inference.backend import Backend
+from tinygpt.inference.decoder import Written
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.postprocess import loops
 from tinygpt.inference.retrieval import RetrievalIndex

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.inference.decoders import BACKENDS, CONFIG, TOKENIZER, decoder, random_model
 from tinygpt.contracts.errors import QueueFull, TinyGPTError
 from tinygpt.data.tokenizer import CODE, PROMPT
-from tinygpt.inference.decoder import Backend, Decoder, Written, decode
+from tinygpt.inference.backend import Backend
+from tinygpt.inference.decoder import Decoder, Written, decode
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.scheduler import Scheduler
 from tinygpt.inference.sequence import Decoded, DecodeRequest, Event

@@ -17,7 +17,7 @@ from tinygpt.runtime.settings import Settings, load_settings
 from tinygpt.runtime.volume import Volume
 
 if TYPE_CHECKING:
-    from tinygpt.inference.decoder import Backend
+    from tinygpt.inference.backend import Backend
     from tinygpt.inference.generator import CodeGenerator
 
 _BACKEND: "Backend" = "torch"

@@ -4,19 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import structlog
-
-from tinygpt.compiled.jit import OBSTACLE
-from tinygpt.contracts.models import WeightFormat
-from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.sampling import SamplingParameters
-from tinygpt.model.transformer import TinyGPT
-
-log = structlog.get_logger()
 
 Ended = Literal["eos", "length", "nan"]
 """`nan`: what the network says of the next token is not a number, so that there is none."""
-Backend = Literal["auto", "torch", "compiled"]
 Top = tuple[tuple[int, float], ...]
 """The likeliest tokens at one place with their log probabilities, the likeliest first."""
 
@@ -91,52 +82,3 @@ def decode(
         ended = written.ended
     decoder.free(0)
     return Written(0, ids, logprobs, [], ended)
-
-
-def make_decoder(
-    model: TinyGPT,
-    tokenizer: Tokenizer,
-    *,
-    slots: int = 1,
-    backend: Backend = "auto",
-    weights: WeightFormat = "float32",
-    threads: int = 1,
-) -> Decoder:
-    """A decoder of `model` with so many slots.
-
-    `auto` is the compiled one where it can be had: for a transformer on the CPU, where numba compiles; else PyTorch's,
-    of which a line in the log tells. `weights` and `threads` are the compiled one's: PyTorch has its own, and a warning
-    in the log says so where other weights were asked for.
-
-    Raises `ValueError` where `compiled` is asked for and can't be had.
-    """
-    if choose_backend(model, backend) == "compiled":
-        from tinygpt.inference.compiled_decoder import CompiledDecoder
-
-        return CompiledDecoder(model, tokenizer, slots=slots, weights=weights, threads=threads)
-    if weights != "float32":
-        log.warning("PyTorch decodes with float32 weights, other than asked for", asked=weights)
-    from tinygpt.inference.torch_decoder import TorchDecoder
-
-    return TorchDecoder(model, tokenizer, slots=slots)
-
-
-def choose_backend(model: TinyGPT, backend: Backend) -> Literal["torch", "compiled"]:
-    """What `make_decoder` takes for `backend`. Raises as it does."""
-    if backend == "torch":
-        return "torch"
-    obstacle = _why_not_compiled(model)
-    if obstacle is None:
-        return "compiled"
-    if backend == "compiled":
-        raise ValueError(f"the compiled decoder can't be had: {obstacle}")
-    log.info("PyTorch decodes, not compiled kernels", reason=obstacle)
-    return "torch"
-
-
-def _why_not_compiled(model: TinyGPT) -> str | None:
-    if model.config.architecture != "transformer":
-        return f"it decodes transformers, and this is of the architecture {model.config.architecture}"
-    if model.device.type != "cpu":
-        return f"it computes on the CPU, and this model is on {model.device}"
-    return OBSTACLE

@@ -20,8 +20,8 @@ from tinygpt.contracts.generation import (
 )
 from tinygpt.contracts.models import WeightFormat
 from tinygpt.data.tokenizer import Tokenizer
+from tinygpt.inference.backend import Backend, choose_backend, make_decoder
 from tinygpt.inference.beam import beam_search
-from tinygpt.inference.decoder import Backend, choose_backend, make_decoder
 from tinygpt.inference.engine import Engine, OnEnd
 from tinygpt.inference.postprocess import ignore_syntax_warnings, loops, parses, post_process_code
 from tinygpt.inference.retrieval import SIMILARITY_FLOOR, RetrievalIndex
