@@ -15,7 +15,7 @@ from tinygpt.inference.backend import Backend, make_decoder
 from tinygpt.inference.decoder import Decoder
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.scheduler import Scheduler
-from tinygpt.inference.sequence import DecodeRequest
+from tinygpt.inference.sequence import SequenceRequest
 from tinygpt.model.checkpoint import load_checkpoint
 
 CHECKPOINT, HUGGING_FACE, CTRANSLATE2, ONNX = "best.pt", "hugging_face", "ctranslate2", "model.onnx"
@@ -54,12 +54,11 @@ class Ours:
         )
         scheduler = Scheduler(self.decoder, self._tokenizer)
         for i, prompt in enumerate(prompts):
-            scheduler.submit(i, DecodeRequest(prompt, parameters, new_tokens))
+            scheduler.submit(i, SequenceRequest(prompt, parameters, new_tokens))
         written: list[list[int]] = [[] for _ in prompts]
         while scheduler.busy:
-            for event in scheduler.turn():
-                if event.decoded is not None:
-                    written[event.id] = list(event.decoded.tokens.ids)
+            for output in scheduler.turn():
+                written[output.id] = list(output.ids)
         return written
 
 

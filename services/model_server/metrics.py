@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tinygpt.contracts.errors import TinyGPTError
 from tinygpt.contracts.generation import GenerateResponse
-from tinygpt.inference.sequence import Decoded
+from tinygpt.inference.sequence import Finished
 
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _TOKEN_LATENCY = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -43,14 +43,14 @@ class DecodingMetrics:
             lambda: running() / max(1, slots())
         )
 
-    def ended(self, sequence: Decoded | TinyGPTError) -> None:
+    def ended(self, sequence: Finished | TinyGPTError) -> None:
         """A sequence ended, with what it came to or with an error."""
         if isinstance(sequence, TinyGPTError):
             self._success.labels("error").inc()
             return
         self._success.labels(sequence.finish_reason).inc()
         self._prompt_tokens.inc(sequence.prompt_tokens)
-        self._generation_tokens.inc(sequence.tokens_written)
+        self._generation_tokens.inc(sequence.completion_tokens)
         self._queue.observe(sequence.queue_seconds)
         self._prefill.observe(sequence.prefill_seconds)
         self._decode.observe(sequence.decode_seconds)
@@ -58,9 +58,9 @@ class DecodingMetrics:
         self._latency.observe(total)
         if sequence.first_token_seconds is not None:
             self._first_token.observe(sequence.first_token_seconds)
-            if sequence.tokens_written > 1:
+            if sequence.completion_tokens > 1:
                 self._output_token.observe(
-                    (total - sequence.first_token_seconds) / (sequence.tokens_written - 1),
+                    (total - sequence.first_token_seconds) / (sequence.completion_tokens - 1),
                 )
 
     def answered(self, answer: GenerateResponse) -> None:

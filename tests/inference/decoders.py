@@ -29,5 +29,10 @@ def random_model(*, ends: bool, config: ModelConfig = CONFIG) -> TinyGPT:
     return model
 
 
+def precise_model(backend: Backend, *, ends: bool) -> TinyGPT:
+    """`random_model`, for PyTorch in float64: a prompt in chunks gives the same text as a whole one (see `Decoder`)."""
+    return random_model(ends=ends).double() if backend == "torch" else random_model(ends=ends)
+
+
 def decoder(backend: Backend, model: TinyGPT, *, slots: int = 1) -> Decoder:
     return make_decoder(model, TOKENIZER, slots=slots, backend=backend)

@@ -54,7 +54,7 @@ def test_beams_as_many_as_there_are_answers_find_the_best_one(
     found = beam_search(gpt, PROMPT_IDS, beams=5**MOST, max_new_tokens=MOST, length_penalty=length_penalty)
 
     best = every_answer(gpt, length_penalty)[0]
-    assert (found[0].ids, found[0].ended) == (best.ids, best.ended)
+    assert (found[0].ids, found[0].finish_reason) == (best.ids, best.finish_reason)
     assert found[0].logprob == pytest.approx(best.logprob, abs=1e-4)
     assert found[0].score == pytest.approx(best.score, abs=1e-4)
 
@@ -80,7 +80,7 @@ def test_one_beam_is_greedy_decoding() -> None:
 
         (found,) = beam_search(gpt, PROMPT_IDS, beams=1, max_new_tokens=MOST)
 
-        assert (list(found.ids), found.ended) == (greedy.ids, greedy.ended)
+        assert (list(found.ids), found.finish_reason) == (greedy.ids, greedy.ended)
 
 
 def test_more_beams_find_likelier_answers_where_greedy_decoding_goes_astray() -> None:
@@ -109,7 +109,7 @@ def test_the_penalty_decides_between_short_and_long() -> None:
     assert lengths[0.0] < lengths[1.0]
 
 
-def test_the_context_bounds_the_answer_and_a_prompt_that_fills_it_is_refused() -> None:
+def test_the_context_bounds_the_answer() -> None:
     gpt = model()
     with torch.no_grad():
         gpt.final_norm.weight.zero_()
@@ -118,6 +118,4 @@ def test_the_context_bounds_the_answer_and_a_prompt_that_fills_it_is_refused() -
 
     (found,) = beam_search(gpt, [5] * 10, beams=1, max_new_tokens=100)
 
-    assert (len(found.ids), found.ended) == (2, "length")
-    with pytest.raises(ValueError, match="room for 0 tokens"):
-        beam_search(gpt, [5] * 12, beams=2, max_new_tokens=5)
+    assert (len(found.ids), found.finish_reason) == (2, "length")

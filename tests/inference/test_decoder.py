@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from tests.inference.decoders import BACKENDS, CONFIG, TOKENIZER, decoder, random_model
+from tests.inference.decoders import BACKENDS, CONFIG, TOKENIZER, decoder, precise_model, random_model
 from tests.scripted_model import scripted_model
 from tinygpt.data.tokenizer import CODE, PAD, PROMPT, UNK
 from tinygpt.inference.backend import Backend, make_decoder
@@ -100,8 +100,9 @@ def test_each_slot_gets_as_many_of_the_likeliest_tokens_as_it_asked_for(backend:
 def test_a_prompt_read_in_chunks_is_continued_as_one_read_at_once(
     backend: Backend, parameters: SamplingParameters, cuts: Sequence[int]
 ) -> None:
-    at_once = decode(random_decoder(backend), PROMPT_IDS, parameters, max_new_tokens=20)
-    chunked = random_decoder(backend)
+    model = precise_model(backend, ends=False)
+    at_once = decode(decoder(backend, model), PROMPT_IDS, parameters, max_new_tokens=20)
+    chunked = decoder(backend, model)
     for start, end in zip([0, *cuts], [*cuts, len(PROMPT_IDS)], strict=True):
         chunked.prefill({0: PROMPT_IDS[start:end]})
     chunked.begin(0, parameters, max_new_tokens=20)

@@ -16,19 +16,19 @@ from tinygpt.data.tokenizer import CODE, PROMPT
 from tinygpt.inference.decoder import Decoder, Written, decode
 from tinygpt.inference.engine import Engine, OnEnd
 from tinygpt.inference.sampling import SamplingParameters
-from tinygpt.inference.sequence import Decoded, DecodeRequest, Event
+from tinygpt.inference.sequence import Finished, SequenceOutput, SequenceRequest
 
 MODEL = random_model(ends=False)
 
 
-def request(seed: int, *, most: int = 20, streams: bool = False) -> DecodeRequest:
+def request(seed: int, *, max_new_tokens: int = 20, stream: bool = False) -> SequenceRequest:
     ids = [PROMPT, 10 + seed % 80, CODE]
-    return DecodeRequest(ids, SamplingParameters(temperature=1.0, seed=seed), most, streams=streams)
+    return SequenceRequest(ids, SamplingParameters(temperature=1.0, seed=seed), max_new_tokens, stream=stream)
 
 
-def alone(seed: int, *, most: int = 20) -> str:
+def alone(seed: int, *, max_new_tokens: int = 20) -> str:
     asked = request(seed)
-    ids = decode(decoder("torch", MODEL), asked.prompt_ids, asked.sampling, max_new_tokens=most).ids
+    ids = decode(decoder("torch", MODEL), asked.prompt_ids, asked.sampling, max_new_tokens=max_new_tokens).ids
     return TOKENIZER.decode(ids)
 
 
@@ -58,10 +58,10 @@ class Gated:
 
 @contextmanager
 def engine(
-    *, slots: int = 2, max_waiting: int = 100, tell_seconds: float = 0.0, on_end: OnEnd = lambda _end: None
+    *, slots: int = 2, max_waiting: int = 100, emit_interval: float = 0.0, on_end: OnEnd = lambda _end: None
 ) -> Iterator[tuple[Engine, Gated]]:
     gated = Gated(decoder("torch", MODEL, slots=slots))
-    one = Engine(gated, TOKENIZER, max_waiting=max_waiting, tell_seconds=tell_seconds, on_end=on_end)
+    one = Engine(gated, TOKENIZER, max_waiting=max_waiting, emit_interval=emit_interval, on_end=on_end)
     try:
         yield one, gated
     finally:
@@ -69,28 +69,33 @@ def engine(
         one.close()
 
 
-def ends_of(news: "SimpleQueue[Event]", count: int) -> dict[int, Event]:
-    """The last events of so many requests, by id."""
-    ends: dict[int, Event] = {}
+def ends_of(outputs: "SimpleQueue[SequenceOutput]", count: int) -> dict[int, SequenceOutput]:
+    """The last outputs of so many sequences, by id."""
+    ends: dict[int, SequenceOutput] = {}
     while len(ends) < count:
-        event = news.get(timeout=30)
-        if event.decoded is not None or event.error is not None:
-            ends[event.id] = event
+        output = outputs.get(timeout=30)
+        if output.end is not None:
+            ends[output.id] = output
     return ends
 
 
-def text_of(event: Event) -> str:
-    assert event.decoded is not None
-    return event.decoded.text
+def text_of(output: SequenceOutput) -> str:
+    assert isinstance(output.end, Finished)
+    return output.text
 
 
-def test_several_threads_get_the_texts_that_they_would_get_alone() -> None:
+def error_of(output: SequenceOutput) -> TinyGPTError:
+    assert isinstance(output.end, TinyGPTError)
+    return output.end
+
+
+def test_several_threads_get_the_texts_they_would_get_alone() -> None:
     texts: dict[int, str] = {}
 
     def ask(seed: int) -> None:
-        news: SimpleQueue[Event] = SimpleQueue()
-        (handle,) = one.submit([request(seed)], news.put)
-        texts[seed] = text_of(ends_of(news, 1)[handle])
+        outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
+        (sequence_id,) = one.submit([request(seed)], outputs.put)
+        texts[seed] = text_of(ends_of(outputs, 1)[sequence_id])
 
     with engine() as (one, gated):
         gated.gate.set()
@@ -103,7 +108,7 @@ def test_several_threads_get_the_texts_that_they_would_get_alone() -> None:
     assert texts == {seed: alone(seed) for seed in range(24)}
 
 
-def test_events_reach_the_loop_that_asked_in_its_own_thread_once_a_turn_for_all() -> None:
+def test_outputs_reach_the_loop_in_its_own_thread_and_all_of_a_turn_at_once() -> None:
     async def ask() -> None:
         loop = asyncio.get_running_loop()
         wakings = 0
@@ -115,122 +120,122 @@ def test_events_reach_the_loop_that_asked_in_its_own_thread_once_a_turn_for_all(
             return call_soon_threadsafe(*arguments)  # type: ignore[arg-type]
 
         loop.call_soon_threadsafe = count  # type: ignore[method-assign, assignment]
-        news: asyncio.Queue[tuple[Event, threading.Thread]] = asyncio.Queue()
+        outputs: asyncio.Queue[tuple[SequenceOutput, threading.Thread]] = asyncio.Queue()
         with engine(slots=8) as (one, gated):
-            handles = one.submit(
-                [request(seed, streams=True) for seed in range(8)],
-                lambda event: news.put_nowait((event, threading.current_thread())),
+            ids = one.submit(
+                [request(seed, stream=True) for seed in range(8)],
+                lambda output: outputs.put_nowait((output, threading.current_thread())),
                 loop,
             )
             gated.gate.set()
-            pieces: dict[int, list[str]] = {handle: [] for handle in handles}
-            ended: dict[int, Decoded] = {}
+            texts: dict[int, list[str]] = {sequence_id: [] for sequence_id in ids}
+            ended: set[int] = set()
             while len(ended) < 8:
-                event, thread = await news.get()
+                output, thread = await outputs.get()
                 assert thread is threading.main_thread()
-                pieces[event.id].append(event.text)
-                if event.decoded is not None:
-                    ended[event.id] = event.decoded
-            assert ["".join(pieces[handle]) for handle in handles] == [alone(seed) for seed in range(8)]
-            assert all(len(texts) > 10 for texts in pieces.values())
+                texts[output.id].append(output.text)
+                if output.end is not None:
+                    ended.add(output.id)
+            assert ["".join(texts[sequence_id]) for sequence_id in ids] == [alone(seed) for seed in range(8)]
+            assert all(len(deltas) > 10 for deltas in texts.values())
             assert wakings <= 25, "eight requests of twenty tokens, all side by side"
 
     asyncio.run(ask())
 
 
 def test_running_and_waiting_are_counted_and_the_queue_is_bounded() -> None:
-    news: SimpleQueue[Event] = SimpleQueue()
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
     with engine(slots=2, max_waiting=3) as (one, gated):
-        first = one.submit([request(seed) for seed in range(4)], news.put)
+        first = one.submit([request(seed) for seed in range(4)], outputs.put)
         wait_until(lambda: (one.running, one.waiting) == (2, 2), "two run, two wait")
         with pytest.raises(QueueFull):
-            one.submit([request(5), request(6)], news.put)
-        last = one.submit([request(5)], news.put)
+            one.submit([request(5), request(6)], outputs.put)
+        last = one.submit([request(5)], outputs.put)
         with pytest.raises(QueueFull):
-            one.submit([request(6)], news.put)
-        with pytest.raises(InvalidRequest, match="5 at most"):
-            one.submit([request(seed) for seed in range(6)], news.put)
+            one.submit([request(6)], outputs.put)
+        with pytest.raises(InvalidRequest, match="more than the 5"):
+            one.submit([request(seed) for seed in range(6)], outputs.put)
         gated.gate.set()
 
-        assert set(ends_of(news, 5)) == {*first, *last}
+        assert set(ends_of(outputs, 5)) == {*first, *last}
         wait_until(lambda: (one.running, one.waiting) == (0, 0), "nothing is left")
-        one.submit([request(6), request(7)], news.put)
-        ends_of(news, 2)
+        one.submit([request(6), request(7)], outputs.put)
+        ends_of(outputs, 2)
 
 
-def test_cancelling_frees_the_slot_for_the_next_and_tells_what_was_written() -> None:
-    news: SimpleQueue[Event] = SimpleQueue()
+def test_cancelling_frees_the_slot_and_gives_what_there_is() -> None:
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
     with engine(slots=1) as (one, gated):
-        (first,) = one.submit([request(1)], news.put)
-        (second,) = one.submit([request(2)], news.put)
+        (first,) = one.submit([request(1)], outputs.put)
+        (second,) = one.submit([request(2)], outputs.put)
         one.cancel([first, 12345])
         gated.gate.set()
-        ends = ends_of(news, 2)
+        ends = ends_of(outputs, 2)
         one.cancel([first, second])
 
-    cancelled = ends[first].decoded
-    assert cancelled is not None
+    cancelled = ends[first].end
+    assert isinstance(cancelled, Finished)
     assert cancelled.finish_reason == "cancelled"
-    assert alone(1).startswith(cancelled.text)
-    assert cancelled.tokens_written <= 1
+    assert alone(1).startswith(ends[first].text)
+    assert cancelled.completion_tokens <= 1
     assert text_of(ends[second]) == alone(2)
 
 
-def test_closing_lets_what_runs_end_within_its_time_and_takes_nothing_more() -> None:
+def test_closing_lets_what_runs_finish_and_takes_nothing_more() -> None:
     before = set(threading.enumerate())
-    news: SimpleQueue[Event] = SimpleQueue()
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
     with engine() as (one, gated):
-        one.submit([request(seed) for seed in range(6)], news.put)
+        one.submit([request(seed) for seed in range(6)], outputs.put)
         gated.gate.set()
         one.close(drain_seconds=30)
 
-        assert sorted(map(text_of, ends_of(news, 6).values())) == sorted(alone(seed) for seed in range(6))
+        assert sorted(map(text_of, ends_of(outputs, 6).values())) == sorted(alone(seed) for seed in range(6))
         with pytest.raises(Draining):
-            one.submit([request(1)], news.put)
+            one.submit([request(1)], outputs.put)
     assert set(threading.enumerate()) <= before
 
 
-def test_closing_cancels_what_does_not_end_in_time() -> None:
-    news: SimpleQueue[Event] = SimpleQueue()
+def test_closing_cancels_what_does_not_finish_in_time() -> None:
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
     with engine() as (one, gated):
-        one.submit([request(seed) for seed in range(6)], news.put)
+        one.submit([request(seed) for seed in range(6)], outputs.put)
         wait_until(lambda: one.running == 2, "two run")
         threading.Timer(0.1, gated.gate.set).start()
         one.close()
 
-        ends = ends_of(news, 6)
-    assert {end.decoded.finish_reason for end in ends.values() if end.decoded} == {"cancelled"}
+        ends = ends_of(outputs, 6)
+    assert {output.end.finish_reason for output in ends.values() if isinstance(output.end, Finished)} == {"cancelled"}
 
 
-def test_a_decoder_that_fails_once_ends_the_requests_with_one_error_and_then_serves_again() -> None:
-    news: SimpleQueue[Event] = SimpleQueue()
+def test_a_decoder_that_fails_ends_all_with_one_error_and_is_used_again() -> None:
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
     with engine() as (one, gated):
         gated.failure = RuntimeError("out of memory")
-        one.submit([request(seed) for seed in range(5)], news.put)
+        one.submit([request(seed) for seed in range(5)], outputs.put)
         gated.gate.set()
-        errors = [end.error for end in ends_of(news, 5).values()]
+        errors = map(error_of, ends_of(outputs, 5).values())
 
         assert {str(error) for error in errors} == {"The decoder failed: RuntimeError: out of memory."}
-        (handle,) = one.submit([request(3)], news.put)
-        assert text_of(ends_of(news, 1)[handle]) == alone(3)
+        (sequence_id,) = one.submit([request(3)], outputs.put)
+        assert text_of(ends_of(outputs, 1)[sequence_id]) == alone(3)
 
 
-def test_a_decoder_that_can_not_free_its_slots_is_not_asked_again() -> None:
-    news: SimpleQueue[Event] = SimpleQueue()
+def test_a_decoder_that_cannot_free_its_slots_is_not_used_again() -> None:
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
     with engine() as (one, gated):
         gated.failure, gated.broken = RuntimeError("out of memory"), True
-        one.submit([request(seed) for seed in range(5)], news.put)
+        one.submit([request(seed) for seed in range(5)], outputs.put)
         gated.gate.set()
-        ends = ends_of(news, 5)
+        ends = ends_of(outputs, 5)
 
-        assert all(isinstance(end.error, TinyGPTError) for end in ends.values())
+        assert all(isinstance(output.end, TinyGPTError) for output in ends.values())
         assert not one.usable
         with pytest.raises(DecoderUnusable, match="out of memory"):
-            one.submit([request(3)], news.put)
+            one.submit([request(3)], outputs.put)
 
 
-def test_a_request_that_the_scheduler_does_not_take_ends_with_an_error_and_so_do_those_after_it() -> None:
-    news: SimpleQueue[Event] = SimpleQueue()
+def test_a_request_that_the_scheduler_refuses_and_those_after_it_end_with_an_error() -> None:
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
     with engine() as (one, gated):
         take = one._scheduler.submit
         refused = iter([RuntimeError("no")])
@@ -242,29 +247,29 @@ def test_a_request_that_the_scheduler_does_not_take_ends_with_an_error_and_so_do
 
         one._scheduler.submit = take_the_second_time  # type: ignore[method-assign]
         gated.gate.set()
-        one.submit([request(1), request(2)], news.put)
+        one.submit([request(1), request(2)], outputs.put)
 
-        assert all(end.error is not None for end in ends_of(news, 2).values())
-        (handle,) = one.submit([request(3)], news.put)
-        assert text_of(ends_of(news, 1)[handle]) == alone(3)
+        assert all(isinstance(output.end, TinyGPTError) for output in ends_of(outputs, 2).values())
+        (sequence_id,) = one.submit([request(3)], outputs.put)
+        assert text_of(ends_of(outputs, 1)[sequence_id]) == alone(3)
         assert one.usable
         assert one.running == one.waiting == 0
 
 
 @pytest.mark.parametrize("in_a_loop", [False, True])
-def test_news_that_one_can_not_take_reaches_the_others(in_a_loop: bool) -> None:
-    def fail(_event: Event) -> None:
+def test_a_recipient_that_fails_keeps_nothing_from_the_others(in_a_loop: bool) -> None:
+    def fail(_output: SequenceOutput) -> None:
         raise ValueError("no room")
 
     async def ask() -> None:
         loop = asyncio.get_running_loop() if in_a_loop else None
-        news: SimpleQueue[Event] = SimpleQueue()
+        outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
         with engine() as (one, gated):
             one.submit([request(1)], fail, loop)
-            (handle,) = one.submit([request(2)], news.put, loop)
+            (sequence_id,) = one.submit([request(2)], outputs.put, loop)
             gated.gate.set()
-            ends = await asyncio.to_thread(ends_of, news, 1)
-            assert text_of(ends[handle]) == alone(2)
+            ends = await asyncio.to_thread(ends_of, outputs, 1)
+            assert text_of(ends[sequence_id]) == alone(2)
             assert one.usable
 
     asyncio.run(ask())
@@ -273,47 +278,38 @@ def test_news_that_one_can_not_take_reaches_the_others(in_a_loop: bool) -> None:
 def test_a_loop_that_was_closed_does_not_stop_the_others() -> None:
     gone = asyncio.new_event_loop()
     gone.close()
-    news: SimpleQueue[Event] = SimpleQueue()
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
     with engine(slots=1) as (one, gated):
-        one.submit([request(1, streams=True)], news.put, gone)
-        (handle,) = one.submit([request(2)], news.put)
+        one.submit([request(1, stream=True)], outputs.put, gone)
+        (sequence_id,) = one.submit([request(2)], outputs.put)
         gated.gate.set()
 
-        assert text_of(ends_of(news, 1)[handle]) == alone(2)
+        assert text_of(ends_of(outputs, 1)[sequence_id]) == alone(2)
         wait_until(lambda: one.running == one.waiting == 0, "nobody is left")
 
 
-def test_every_end_is_told_for_metrics() -> None:
-    told: list[Decoded | TinyGPTError] = []
-    news: SimpleQueue[Event] = SimpleQueue()
-    with engine(on_end=told.append) as (one, gated):
+def test_on_end_is_called_with_every_end() -> None:
+    ends: list[Finished | TinyGPTError] = []
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
+    with engine(on_end=ends.append) as (one, gated):
         gated.gate.set()
-        ends = ends_of(news, len(one.submit([request(1), request(2)], news.put)))
+        finished = ends_of(outputs, len(one.submit([request(1), request(2)], outputs.put)))
         gated.failure = RuntimeError("out of memory")
-        failed = ends_of(news, len(one.submit([request(3)], news.put)))
+        failed = ends_of(outputs, len(one.submit([request(3)], outputs.put)))
 
-    answers, errors = told[:2], told[2:]
-    assert {id(one) for one in answers} == {id(end.decoded) for end in ends.values()}
-    assert all(isinstance(one, Decoded) and one.queue_seconds >= 0 and one.decode_seconds > 0 for one in answers)
-    assert all(isinstance(one, Decoded) and one.prompt_tokens == 3 for one in answers)
-    assert errors == [end.error for end in failed.values()]
+    assert {id(end) for end in ends[:2]} == {id(output.end) for output in finished.values()}
+    assert all(isinstance(end, Finished) and end.queue_seconds >= 0 and end.decode_seconds > 0 for end in ends[:2])
+    assert all(isinstance(end, Finished) and end.prompt_tokens == 3 for end in ends[:2])
+    assert ends[2:] == [output.end for output in failed.values()]
 
 
-def test_a_metric_that_fails_keeps_no_answer_back() -> None:
-    def fail(_end: Decoded | TinyGPTError) -> None:
+def test_a_metric_that_fails_holds_no_answer_back() -> None:
+    def fail(_end: Finished | TinyGPTError) -> None:
         raise ValueError("no such label")
 
-    news: SimpleQueue[Event] = SimpleQueue()
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
     with engine(on_end=fail) as (one, gated):
         gated.gate.set()
-        (handle,) = one.submit([request(1)], news.put)
+        (sequence_id,) = one.submit([request(1)], outputs.put)
 
-        assert text_of(ends_of(news, 1)[handle]) == alone(1)
-
-
-def test_a_prompt_without_room_is_refused_before_anything_is_taken() -> None:
-    news: SimpleQueue[Event] = SimpleQueue()
-    with engine() as (one, _gated):
-        with pytest.raises(ValueError, match="room"):
-            one.submit([request(1), DecodeRequest([10] * 99, SamplingParameters(), 5)], news.put)
-        assert one.running == one.waiting == 0
+        assert text_of(ends_of(outputs, 1)[sequence_id]) == alone(1)

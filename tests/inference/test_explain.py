@@ -160,7 +160,7 @@ def test_a_full_context_ends_it_and_a_prompt_that_fills_it_is_refused() -> None:
     explanation = explain(model, TOKENIZER, ExplainRequest(prompt=prompt, attention=True), model_id="r")
     assert len(explanation.steps) == 2
     assert explanation.finish_reason == "length"
-    with pytest.raises(InvalidRequest, match="48"):
+    with pytest.raises(InvalidRequest, match="at most 45"):
         explain(model, TOKENIZER, ExplainRequest(prompt="p" * 46), model_id="r")
 
 

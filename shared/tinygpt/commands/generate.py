@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -86,7 +87,7 @@ def generate(
         try:
             generator = _generator(model, slots=n)
             if beams is not None:
-                answer = generator.search(request, beams=beams)
+                answer = _search(generator, request, beams=beams)
             elif shown:
                 answer = asyncio.run(_show(generator, request))
             else:
@@ -116,6 +117,28 @@ def _generator(model: Path | None, *, slots: int) -> "CodeGenerator":
     return CodeGenerator(
         checkpoint.model, checkpoint.tokenizer, index, model_id=str(path), slots=slots, backend=_BACKEND
     )
+
+
+def _search(generator: "CodeGenerator", request: GenerateRequest, *, beams: int) -> GenerateResponse:
+    """The answer by beam search. `logprobs` and the options of sampling are ignored."""
+    from tinygpt.inference.beam import beam_search
+    from tinygpt.inference.request import encode_prompt
+    from tinygpt.inference.sequence import Finished, SequenceOutput
+
+    model, tokenizer = generator.model, generator.tokenizer
+    prompt_ids = encode_prompt(request.prompt, tokenizer, model.config.context_length)
+    started = time.perf_counter()
+    best, *_ = beam_search(model, prompt_ids, beams=beams, max_new_tokens=request.max_new_tokens)
+    finished = Finished(
+        finish_reason=best.finish_reason,
+        prompt_tokens=len(prompt_ids),
+        completion_tokens=len(best.ids),
+        queue_seconds=0.0,
+        prefill_seconds=0.0,
+        decode_seconds=time.perf_counter() - started,
+        first_token_seconds=None,
+    )
+    return generator.respond(request, [SequenceOutput(0, tokenizer.decode(best.ids), end=finished)])
 
 
 async def _show(generator: "CodeGenerator", request: GenerateRequest) -> GenerateResponse:

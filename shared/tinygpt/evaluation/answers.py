@@ -7,10 +7,10 @@ from queue import Empty, SimpleQueue
 
 from pydantic import ValidationError
 
-from tinygpt.contracts.errors import InvalidRequest
+from tinygpt.contracts.errors import InvalidRequest, TinyGPTError
 from tinygpt.contracts.generation import GenerateRequest, Source
 from tinygpt.inference.generator import CodeGenerator
-from tinygpt.inference.sequence import Event
+from tinygpt.inference.sequence import SequenceOutput
 
 _ASKED_A_SLOT = 2
 """Requests under way for each slot of the decoder, so that none is empty while answers are looked at."""
@@ -59,7 +59,7 @@ def answer_all(
     answers = [BothAnswers([no_answer] * sampling.samples, [no_answer] * sampling.samples) for _ in prompts]
     total = len(prompts) * sampling.samples
     to_ask = iter(range(total))
-    news: SimpleQueue[Event] = SimpleQueue()
+    outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
     asked: dict[int, tuple[int, GenerateRequest]] = {}
     on_done(0)
     done = 0
@@ -68,17 +68,17 @@ def answer_all(
             while len(asked) < _ASKED_A_SLOT * generator.engine.slots and (number := next(to_ask, None)) is not None:
                 try:
                     request = _request(prompts, sampling, number)
-                    (decode_request,) = generator.decode_requests(request)
+                    (sequence,) = generator.sequences(request)
                 except (InvalidRequest, ValidationError):  # a prompt that leaves no room, or longer than one may be
                     done += 1
                 else:
-                    (handle,) = generator.engine.submit([decode_request], news.put)
-                    asked[handle] = (number, request)
+                    (sequence_id,) = generator.engine.submit([sequence], outputs.put)
+                    asked[sequence_id] = (number, request)
             with contextlib.suppress(Empty):
-                event = news.get(timeout=_SECONDS_BETWEEN_REPORTS if asked else 0)
-                number, request = asked.pop(event.id)
+                output = outputs.get(timeout=_SECONDS_BETWEEN_REPORTS if asked else 0)
+                number, request = asked.pop(output.id)
                 position, sample = divmod(number, sampling.samples)
-                answers[position].model[sample], answers[position].system[sample] = _both(generator, request, event)
+                answers[position].model[sample], answers[position].system[sample] = _both(generator, request, output)
                 done += 1
             on_done(done // sampling.samples)
     finally:
@@ -97,10 +97,9 @@ def _request(prompts: Sequence[str], sampling: Sampling, number: int) -> Generat
     )
 
 
-def _both(generator: CodeGenerator, request: GenerateRequest, event: Event) -> tuple[Answer, Answer]:
+def _both(generator: CodeGenerator, request: GenerateRequest, output: SequenceOutput) -> tuple[Answer, Answer]:
     """The model's own answer and the system's. Raises what ended the request."""
-    if event.error is not None:
-        raise event.error
-    assert event.decoded is not None
-    response = generator.respond(request, [event.decoded])
+    if isinstance(output.end, TinyGPTError):
+        raise output.end
+    response = generator.respond(request, [output])
     return Answer(response.raw, "model"), Answer(response.code, response.source)

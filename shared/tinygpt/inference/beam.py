@@ -1,9 +1,9 @@
-"""Beam search: the likeliest whole answer rather than the likeliest next token, for those who compare the two.
+"""Beam search: the most likely whole answer instead of the most likely next token. `tinygpt generate --beams` uses it.
 
-Of every length the `beams` likeliest beginnings are kept and continued (Lowerre, "Harpy", 1976); one that ends leaves a
-beam less (Sutskever et al., 2014). A longer text is less likely than any of its beginnings, so that texts of different
-length are compared by log probability over length to the power of `length_penalty` (Wu et al., 2016, without their
-constant): at 0 short ones win, at 1 the mean token decides.
+At every length the `beams` most likely prefixes are kept and continued (Lowerre, "Harpy", 1976). One that ends leaves
+one beam less (Sutskever et al., 2014). A longer text is less likely than any of its prefixes, so texts are compared by
+log probability divided by length to the power of `length_penalty` (Wu et al., 2016, without their constant): at 0 short
+texts win, at 1 the mean per token decides.
 """
 
 import copy
@@ -24,18 +24,18 @@ from tinygpt.model.transformer import TinyGPT
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A whole answer without its `<EOS>`, whose log probability is counted; so is it in the length."""
+    """A finished answer without its `<EOS>`, which counts in log probability and length."""
 
     ids: tuple[int, ...]
     logprob: float
     score: float
-    """`logprob / length ** length_penalty`: what answers are compared by."""
-    ended: FinishReason
+    """`logprob / length ** length_penalty`, by which answers are compared."""
+    finish_reason: FinishReason
 
 
 @dataclass(frozen=True)
-class _Beginning:
-    """An answer that goes on: `next` (vocab,) is the log probability of every token with all those before it."""
+class _Prefix:
+    """An unfinished answer. `next` (vocab,) is the log probability of the prefix with each token after it."""
 
     ids: tuple[int, ...]
     next: Tensor
@@ -46,65 +46,62 @@ class _Beginning:
 def beam_search(
     model: TinyGPT, prompt_ids: Sequence[int], *, beams: int, max_new_tokens: int, length_penalty: float = 1.0
 ) -> list[Hypothesis]:
-    """The best answers that were found, at most `beams`, the best first.
+    """The best answers found, at most `beams`, best first. One beam is greedy decoding.
 
-    One beam is greedy decoding. It ends where no beginning can become better than the best answer.
-
-    Raises `ValueError` for a prompt that leaves no room in the context, and for numbers below 1; `TinyGPTError` where
-    the network's output is not a number.
+    `prompt_ids` leave room in the context (see `request.encode_prompt`); `beams` and `max_new_tokens` are at least 1.
+    The search ends when no prefix can become better than the best answer. Raises `TinyGPTError` if the network
+    computes NaN.
     """
     room = min(max_new_tokens, model.config.context_length - len(prompt_ids))
-    if room < 1 or beams < 1:
-        raise ValueError(f"{beams} beams and room for {room} tokens: both must be at least 1")
     cache = model.make_cache()
-    beginnings = [_Beginning((), _next_logprobs(model, prompt_ids, cache), cache)]
+    prefixes = [_Prefix((), _next_logprobs(model, prompt_ids, cache), cache)]
     found: list[Hypothesis] = []
     for length in range(1, room + 1):
         normaliser = length**length_penalty
-        open_ones: list[tuple[_Beginning, int, float]] = []
-        for beginning, token, logprob in _likeliest(beginnings, beams - len(found)):
+        unfinished: list[tuple[_Prefix, int, float]] = []
+        for prefix, token, logprob in _most_likely(prefixes, beams - len(found)):
             if token == EOS:
-                found.append(Hypothesis(beginning.ids, logprob, logprob / normaliser, "eos"))
+                found.append(Hypothesis(prefix.ids, logprob, logprob / normaliser, "eos"))
             else:
-                open_ones.append((beginning, token, logprob))
+                unfinished.append((prefix, token, logprob))
         if length == room:
             found += [
-                Hypothesis((*beginning.ids, token), logprob, logprob / normaliser, "length")
-                for beginning, token, logprob in open_ones
+                Hypothesis((*prefix.ids, token), logprob, logprob / normaliser, "length")
+                for prefix, token, logprob in unfinished
             ]
             break
         best = max((hypothesis.score for hypothesis in found), default=-torch.inf)
-        attainable = max((logprob / room**length_penalty for _, _, logprob in open_ones), default=-torch.inf)
+        attainable = max((logprob / room**length_penalty for _, _, logprob in unfinished), default=-torch.inf)
         if attainable <= best:
             break
-        beginnings = _continue(model, open_ones)
+        prefixes = _extend(model, unfinished)
     return sorted(found, key=lambda hypothesis: -hypothesis.score)
 
 
-def _likeliest(beginnings: Sequence[_Beginning], count: int) -> list[tuple[_Beginning, int, float]]:
-    """The likeliest ways to go on by a token, with the log probability of the whole."""
-    every = torch.stack([beginning.next for beginning in beginnings])
+def _most_likely(prefixes: Sequence[_Prefix], count: int) -> list[tuple[_Prefix, int, float]]:
+    """The `count` most likely pairs of a prefix and its next token, with their log probability."""
+    every = torch.stack([prefix.next for prefix in prefixes])
     logprobs, places = every.flatten().topk(min(count, every.numel()))
     return [
-        (beginnings[place // every.size(1)], place % every.size(1), logprob)
+        (prefixes[place // every.size(1)], place % every.size(1), logprob)
         for logprob, place in zip(logprobs.tolist(), places.tolist(), strict=True)
         if logprob > -torch.inf
     ]
 
 
-def _continue(model: TinyGPT, chosen: Sequence[tuple[_Beginning, int, float]]) -> list[_Beginning]:
-    """Read each beginning's new token. Those that share a beginning need a cache each: all but its last copy it."""
-    last_use = {id(beginning.cache): i for i, (beginning, _, _) in enumerate(chosen)}
-    continued = []
-    for i, (beginning, token, logprob) in enumerate(chosen):
-        shared = last_use[id(beginning.cache)] != i
-        cache = copy.deepcopy(beginning.cache) if shared else beginning.cache
-        continued.append(_Beginning((*beginning.ids, token), logprob + _next_logprobs(model, [token], cache), cache))
-    return continued
+def _extend(model: TinyGPT, chosen: Sequence[tuple[_Prefix, int, float]]) -> list[_Prefix]:
+    """Run the model on each prefix's new token. If several extend one prefix, all but the last copy its cache."""
+    last_use = {id(prefix.cache): i for i, (prefix, _, _) in enumerate(chosen)}
+    extended = []
+    for i, (prefix, token, logprob) in enumerate(chosen):
+        shared = last_use[id(prefix.cache)] != i
+        cache = copy.deepcopy(prefix.cache) if shared else prefix.cache
+        extended.append(_Prefix((*prefix.ids, token), logprob + _next_logprobs(model, [token], cache), cache))
+    return extended
 
 
 def _next_logprobs(model: TinyGPT, ids: Sequence[int], cache: Cache) -> Tensor:
-    """(vocab,), with minus infinity for what no answer contains."""
+    """Log probabilities of the next token (vocab,), minus infinity for those never generated."""
     features = model.features(torch.tensor([ids], device=model.device), cache)
     logprobs = model.head(features[0, -1]).float().log_softmax(dim=-1)
     if logprobs.isnan().any():

@@ -28,9 +28,14 @@ class Written:
 
 
 class Decoder(Protocol):
-    """Decodes up to `slots` sequences side by side. For one thread at a time, but for `interrupt`.
+    """Decodes up to `slots` sequences side by side. For one thread at a time, except `interrupt`.
 
-    What a slot writes depends on its own prompt and parameters alone: never on what the other slots hold.
+    What a slot writes depends only on its own prompt, parameters and seed, bit for bit, and never on the other slots.
+
+    It also depends on the chunks that a prompt was read in, by rounding at most. The compiled decoder computes every
+    position alone, so its result is the same bit for bit in all weight formats. PyTorch rounds a matrix product by its
+    shape, so its logits differ in their last bits: at a near tie, sampling may take another token. In float64 the
+    difference is smaller than sampling can see.
     """
 
     @property

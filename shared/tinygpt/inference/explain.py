@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinygpt.contracts.errors import ContextLengthExceeded, InvalidRequest, TinyGPTError
+from tinygpt.contracts.errors import InvalidRequest, TinyGPTError
 from tinygpt.contracts.explain import (
     MAX_WEIGHTS,
     AttentionMap,
@@ -20,8 +20,9 @@ from tinygpt.contracts.explain import (
 from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import EOS, Tokenizer
 from tinygpt.inference.balance import balanced_tokens, token_texts
+from tinygpt.inference.request import encode_prompt, sampling_parameters
 from tinygpt.inference.sampling import Floats, Ids, generated_tokens, next_token, next_token_probabilities
-from tinygpt.inference.sequence import NOT_A_NUMBER, sampling_parameters
+from tinygpt.inference.sequence import NOT_A_NUMBER
 from tinygpt.model.transformer import TinyGPT
 
 _STAGES = ("probability", "after_penalty", "after_temperature", "after_top_k", "after_top_p", "after_min_p")
@@ -46,13 +47,8 @@ def explain(
     at once where the prompt's own is too much, else when the answer is written; `TinyGPTError` where the network's
     output is not a number.
     """
-    prompt_ids = tokenizer.encode_prompt(request.prompt)
+    prompt_ids = encode_prompt(request.prompt, tokenizer, model.config.context_length)
     room = model.config.context_length - len(prompt_ids)
-    if room < 1:
-        raise ContextLengthExceeded(
-            f"The prompt has {len(prompt_ids)} tokens, and the context {model.config.context_length}: shorten it.",
-            param="prompt",
-        )
     if request.attention:
         _heads_shown(model, len(prompt_ids), request.layers, request.heads)
     sampling = sampling_parameters(request).record()

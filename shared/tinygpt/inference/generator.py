@@ -1,13 +1,12 @@
-"""The whole way from a request to an answer: decode, post-process, fall back to retrieval."""
+"""Prompts in, answers out: submits a request's sequences to the engine, awaits them, and makes the answer."""
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, Sequence
 from itertools import islice
 from queue import SimpleQueue
 
-from tinygpt.contracts.errors import ContextLengthExceeded, Draining, TinyGPTError
+from tinygpt.contracts.errors import Draining, TinyGPTError
 from tinygpt.contracts.generation import (
     Choice,
     GenerateDelta,
@@ -20,26 +19,25 @@ from tinygpt.contracts.generation import (
 )
 from tinygpt.contracts.models import WeightFormat
 from tinygpt.data.tokenizer import Tokenizer
+from tinygpt.inference.answer import answer, is_judged, needs_no_repair
 from tinygpt.inference.backend import Backend, choose_backend, make_decoder
-from tinygpt.inference.beam import beam_search
 from tinygpt.inference.engine import Engine, OnEnd
-from tinygpt.inference.postprocess import ignore_syntax_warnings, loops, parses, post_process_code
-from tinygpt.inference.retrieval import SIMILARITY_FLOOR, RetrievalIndex
-from tinygpt.inference.sequence import Decoded, DecodeRequest, Event, Tokens, sampling_parameters
+from tinygpt.inference.postprocess import ignore_syntax_warnings
+from tinygpt.inference.request import sequence_requests
+from tinygpt.inference.retrieval import SIMILARITY_FLOOR, Match, RetrievalIndex
+from tinygpt.inference.sequence import Finished, SequenceOutput, SequenceRequest, join_outputs
 from tinygpt.model.transformer import TinyGPT
 
-_LEAST_CHARACTERS = 2
-_JUDGED_ON_THE_LOOP = 2000
-"""Characters: a longer text is looked at in a thread, so that the event loop is not held up."""
+_MAX_JUDGED_ON_LOOP = 2000
+"""Characters. A longer text is judged in a thread, so that it doesn't hold up the event loop."""
 
 
 class CodeGenerator:
-    """A model with its tokenizer, its training prompts and the engine that decodes. Safe to call from several threads
-    and event loops at once; `close` ends the engine.
+    """A model, its tokenizer, its training prompts and the engine that decodes. Safe to call from several threads and
+    event loops at once. `close` ends the engine.
 
-    A request of `n` choices is decoded side by side: choice i with the seed `seed + i`, or each with a fresh one. A
-    prompt that leaves no room for a token in the context is refused (`InvalidRequest`); an answer that would need more
-    room than there is ends there, as one of `max_new_tokens` does, by `length`.
+    A request's `n` choices are decoded side by side: choice i with the seed `seed + i`, or each with a fresh one. An
+    answer ends by `length` after `max_new_tokens`, or earlier if the context is full.
     """
 
     def __init__(
@@ -69,267 +67,209 @@ class CodeGenerator:
         self.engine = Engine(decoder, tokenizer, max_waiting=max_waiting, on_end=on_end)
 
     def close(self, *, drain_seconds: float = 0.0) -> None:
-        """End the engine: nothing more is taken, what runs has so many seconds to end."""
+        """End the engine: nothing more is taken, and what runs has `drain_seconds` to finish."""
         self.engine.close(drain_seconds=drain_seconds)
 
     def generate(self, request: GenerateRequest) -> GenerateResponse:
-        """Answer a request, and wait for it. An exception that comes meanwhile, such as `KeyboardInterrupt`, frees the
+        """Answer a request, and wait for it. An exception in the meantime, such as `KeyboardInterrupt`, frees the
         slots.
 
-        Raises `InvalidRequest` for a prompt that leaves no room in the context, `QueueFull`, `Draining` (also where
-        `close` ends it), `TinyGPTError` where the decoder fails or the network's output is not a number.
+        Raises `InvalidRequest` for a prompt that leaves no room in the context, `QueueFull`, `Draining` (also if
+        `close` cuts the answer off), and `TinyGPTError` if the decoder fails or the network computes NaN.
         """
-        news: SimpleQueue[Event] = SimpleQueue()
-        handles = self.engine.submit(self.decode_requests(request), news.put)
-        ended: dict[int, Decoded] = {}
+        outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
+        sequences = self._sequences([request])
+        pending = _Pending([request], self.engine.submit(sequences, outputs.put))
         try:
-            while len(ended) < len(handles):
-                _note_end(news.get(), ended)
+            while not pending.finished:
+                pending.add(outputs.get())
         finally:
-            self.engine.cancel(handles)
-        return self.respond(request, [ended[handle] for handle in handles])
+            self.engine.cancel(pending.ids)
+        return self.respond(request, pending.sequences(0))
 
     async def answer(self, request: GenerateRequest) -> GenerateResponse:
         """`generate` for an event loop, which it never blocks. Cancelling the task frees the slots at the next step."""
-        (answer,) = await self.answer_all([request])
-        return answer
+        (response,) = await self.answer_all([request])
+        return response
 
     async def answer_all(self, requests: Sequence[GenerateRequest]) -> list[GenerateResponse]:
-        """`answer` for several requests, which are taken all or none; the first error ends them all."""
+        """`answer` for several requests. All are taken or none, and the first error ends them all."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        ended: dict[int, Decoded] = {}
-        decode_requests = [one for request in requests for one in self.decode_requests(request)]
 
-        def deliver(event: Event) -> None:
+        def on_output(output: SequenceOutput) -> None:
+            if done.done():  # cancelled, or failed before
+                return
             try:
-                _note_end(event, ended)
+                pending.add(output)
             except TinyGPTError as error:
-                if not done.done():
-                    done.set_exception(error)
-            if len(ended) == len(decode_requests) and not done.done():
-                done.set_result(None)
+                done.set_exception(error)
+            else:
+                if pending.finished:
+                    done.set_result(None)
 
-        handles = self.engine.submit(decode_requests, deliver, loop)
+        pending = _Pending(requests, self.engine.submit(self._sequences(requests), on_output, loop))
         try:
             await done
         finally:
-            self.engine.cancel(handles)
-        decoded = (ended[handle] for handle in handles)
-        return [await self._respond_off_the_loop(request, list(islice(decoded, request.n))) for request in requests]
+            self.engine.cancel(pending.ids)
+        return [await self._respond_off_loop(request, pending.sequences(i)) for i, request in enumerate(requests)]
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateDelta | GenerateResponse, None]:
-        """The model's text piece by piece, then the answer, which is the last item. Raises what `generate` does, before
-        the first item; closing the iterator (`aclose`) frees the slots.
+        """The model's text in deltas, then the answer. Raises what `generate` does, before the first item. Closing
+        the iterator (`aclose`) frees the slots.
 
-        A piece holds whole characters; text that may become a stop string is held back until it is not one. A choice's
-        last piece says why the choice ended, and may hold no text.
+        A delta holds whole characters, and text that may become part of a stop string is held back. A choice's last
+        delta has its `finish_reason` and may have no text.
         """
-        async with contextlib.aclosing(self.stream_all([request])) as pieces:
-            async for _, piece in pieces:
-                yield piece
+        async with contextlib.aclosing(self.stream_all([request])) as items:
+            async for _, item in items:
+                yield item
 
     async def stream_all(
         self, requests: Sequence[GenerateRequest]
     ) -> AsyncGenerator[tuple[int, GenerateDelta | GenerateResponse], None]:
-        """`stream` for several requests, which are taken all or none; the first error ends them all. Every item comes
-        with the number of its request, which ends with its answer."""
-        news: asyncio.Queue[Event] = asyncio.Queue()
-        decode_requests = [one for request in requests for one in self.decode_requests(request, streams=True)]
-        handles = self.engine.submit(decode_requests, news.put_nowait, asyncio.get_running_loop())
-        rest = iter(handles)
-        choices = [list(islice(rest, request.n)) for request in requests]
-        number_of = {handle: number for number, of_request in enumerate(choices) for handle in of_request}
-        ended: dict[int, Decoded] = {}
+        """`stream` for several requests. All are taken or none, and the first error ends them all. Every item comes
+        with the number of its request, whose last item is its answer."""
+        outputs: asyncio.Queue[SequenceOutput] = asyncio.Queue()
+        sequences = self._sequences(requests, stream=True)
+        pending = _Pending(requests, self.engine.submit(sequences, outputs.put_nowait, asyncio.get_running_loop()))
         try:
-            while len(ended) < len(handles):
-                event = await news.get()
-                _note_end(event, ended)
-                number = number_of[event.id]
-                request, of_request = requests[number], choices[number]
-                piece = GenerateDelta(
-                    index=of_request.index(event.id),
-                    text=event.text,
-                    logprobs=self._logprobs(event.tokens) if request.logprobs is not None else None,
-                    finish_reason=event.decoded.finish_reason if event.decoded is not None else None,
-                )
-                if piece.text or piece.logprobs or piece.finish_reason:
-                    yield number, piece
-                if all(handle in ended for handle in of_request):
-                    yield number, await self._respond_off_the_loop(request, [ended[handle] for handle in of_request])
+            while not pending.finished:
+                output = await outputs.get()
+                pending.add(output)
+                number, choice = pending.place[output.id]
+                delta = self._delta(requests[number], choice, output)
+                if delta.text or delta.logprobs or delta.finish_reason:
+                    yield number, delta
+                if pending.is_finished(number):
+                    yield number, await self._respond_off_loop(requests[number], pending.sequences(number))
         finally:
-            self.engine.cancel(handles)
+            self.engine.cancel(pending.ids)
 
-    def search(self, request: GenerateRequest, *, beams: int) -> GenerateResponse:
-        """`generate` by beam search in place of sampling: its `logprobs` and all options of sampling are left aside.
+    def sequences(self, request: GenerateRequest, *, stream: bool = False) -> list[SequenceRequest]:
+        """What the engine is asked: one sequence per choice. Raises `ContextLengthExceeded`."""
+        return sequence_requests(request, self.tokenizer, self.engine.context_length, stream=stream)
 
-        Raises `InvalidRequest` for a prompt that leaves no room in the context.
-        """
-        decode_request, *_ = self.decode_requests(request)
-        started = time.perf_counter()
-        best, *_ = beam_search(
-            self.model, decode_request.prompt_ids, beams=beams, max_new_tokens=request.max_new_tokens
+    def respond(self, request: GenerateRequest, sequences: Sequence[SequenceOutput]) -> GenerateResponse:
+        """The answer to `request`, made of its finished sequences. May take long for a long text."""
+        choices = [answer(self._raw_choice(request, sequence), request, self._retrieve) for sequence in sequences]
+        return self._response(request, sequences, choices)
+
+    async def _respond_off_loop(
+        self, request: GenerateRequest, sequences: Sequence[SequenceOutput]
+    ) -> GenerateResponse:
+        """`respond`, in a thread if it may take long: to judge or repair a long text, or to search for a prompt."""
+        short = sum(len(sequence.text) for sequence in sequences) <= _MAX_JUDGED_ON_LOOP
+        if is_judged(request) and not (short and all(needs_no_repair(sequence.text) for sequence in sequences)):
+            return await asyncio.to_thread(self.respond, request, sequences)
+        return self._response(request, sequences, [self._raw_choice(request, sequence) for sequence in sequences])
+
+    def _sequences(self, requests: Sequence[GenerateRequest], *, stream: bool = False) -> list[SequenceRequest]:
+        return [sequence for request in requests for sequence in self.sequences(request, stream=stream)]
+
+    def _retrieve(self, prompt: str) -> Match | None:
+        return self.retrieval.nearest(prompt, floor=self.similarity_floor) if self.retrieval else None
+
+    def _raw_choice(self, request: GenerateRequest, sequence: SequenceOutput) -> Choice:
+        """The model's text as the answer."""
+        return Choice(
+            code=sequence.text,
+            raw=sequence.text,
+            source="model",
+            finish_reason=_finished(sequence).finish_reason,
+            repaired=False,
+            logprobs=self._logprobs(sequence) if request.logprobs is not None else None,
         )
-        decoded = Decoded(
-            text=self.tokenizer.decode(best.ids),
-            tokens=Tokens(),
-            tokens_written=len(best.ids),
-            finish_reason=best.ended,
-            prompt_tokens=len(decode_request.prompt_ids),
-            queue_seconds=0.0,
-            prefill_seconds=0.0,
-            decode_seconds=time.perf_counter() - started,
-            first_token_seconds=None,
+
+    def _delta(self, request: GenerateRequest, choice: int, output: SequenceOutput) -> GenerateDelta:
+        return GenerateDelta(
+            index=choice,
+            text=output.text,
+            logprobs=self._logprobs(output) if request.logprobs is not None else None,
+            finish_reason=_finished(output).finish_reason if output.end is not None else None,
         )
-        return self.respond(request, [decoded])
-
-    def decode_requests(self, request: GenerateRequest, *, streams: bool = False) -> list[DecodeRequest]:
-        """What the engine is asked, one sequence for each choice. Raises `InvalidRequest` as `generate` does."""
-        prompt_ids = self.tokenizer.encode_prompt(request.prompt)
-        self._require_room(request.prompt, len(prompt_ids))
-        return [
-            DecodeRequest(
-                prompt_ids,
-                sampling_parameters(request, choice=i),
-                request.max_new_tokens,
-                stop=request.stop,
-                logprobs=request.logprobs,
-                streams=streams,
-            )
-            for i in range(request.n)
-        ]
-
-    def respond(self, request: GenerateRequest, decoded: Sequence[Decoded]) -> GenerateResponse:
-        """The answer to `request`, made of what its sequences ended with."""
-        return self._response(request, decoded, [self._choice(request, one) for one in decoded])
 
     def _response(
-        self, request: GenerateRequest, decoded: Sequence[Decoded], choices: Sequence[Choice]
+        self, request: GenerateRequest, sequences: Sequence[SequenceOutput], choices: Sequence[Choice]
     ) -> GenerateResponse:
+        ends = [_finished(sequence) for sequence in sequences]
         return GenerateResponse(
             **dict(choices[0]),
             model=self.model_id,
             usage=Usage(
-                prompt_tokens=decoded[0].prompt_tokens,
-                completion_tokens=sum(one.tokens_written for one in decoded),
+                prompt_tokens=ends[0].prompt_tokens,
+                completion_tokens=sum(end.completion_tokens for end in ends),
             ),
             timings=Timings(
-                queue=_rounded(max(one.queue_seconds for one in decoded)),
-                prefill=_rounded(max(one.prefill_seconds for one in decoded)),
-                decode=_rounded(max(one.decode_seconds for one in decoded)),
+                queue=_microseconds(max(end.queue_seconds for end in ends)),
+                prefill=_microseconds(max(end.prefill_seconds for end in ends)),
+                decode=_microseconds(max(end.decode_seconds for end in ends)),
                 first_token=min(
-                    (_rounded(one.first_token_seconds) for one in decoded if one.first_token_seconds is not None),
+                    (_microseconds(end.first_token_seconds) for end in ends if end.first_token_seconds is not None),
                     default=None,
                 ),
             ),
             choices=list(choices) if request.n > 1 else None,
         )
 
-    async def _respond_off_the_loop(self, request: GenerateRequest, decoded: Sequence[Decoded]) -> GenerateResponse:
-        """`respond`, in a thread where it may take long: to judge a long text, to repair one, to search the training
-        prompts."""
-        short = sum(len(one.text) for one in decoded) <= _JUDGED_ON_THE_LOOP
-        if not _is_judged(request) or (short and all(_stands(one.text) for one in decoded)):
-            return self._response(request, decoded, [self._as_written(request, one) for one in decoded])
-        return await asyncio.to_thread(self.respond, request, decoded)
-
-    def _require_room(self, prompt: str, tokens: int) -> None:
-        context = self.model.config.context_length
-        if tokens >= context:
-            raise ContextLengthExceeded(
-                f"The prompt has {len(prompt)} characters, {tokens - 2} tokens; this model takes at most {context - 3} "
-                "tokens: shorten it, or train with a larger context_length.",
-                param="prompt",
-            )
-
-    def _choice(self, request: GenerateRequest, decoded: Decoded) -> Choice:
-        """The model's code where it is usable, else the nearest training row's, else none; `source` says which."""
-        choice = self._as_written(request, decoded)
-        if not _is_judged(request):
-            return choice
-        unusable = _why_unusable(decoded.text)
-        if request.post_process and not unusable:
-            processed = post_process_code(decoded.text)
-            choice.code, choice.repaired = processed.code, processed.repaired
-            if not processed.code:
-                unusable = "the model's text is not Python, nor could it be repaired"
-        if unusable and request.fallback == "auto":
-            self._retrieve(request.prompt, unusable, choice)
-        elif unusable and request.post_process:
-            choice.code, choice.source, choice.repaired = "", "none", False
-            choice.note = f"No answer: {unusable}."
-        return choice
-
-    def _as_written(self, request: GenerateRequest, decoded: Decoded) -> Choice:
-        return Choice(
-            code=decoded.text,
-            raw=decoded.text,
-            source="model",
-            finish_reason=decoded.finish_reason,
-            repaired=False,
-            logprobs=self._logprobs(decoded.tokens) if request.logprobs is not None else None,
-        )
-
-    def _retrieve(self, prompt: str, unusable: str, choice: Choice) -> None:
-        """Put the nearest training row's code in place of an unusable answer, or nothing below the floor."""
-        match = self.retrieval.nearest(prompt, floor=self.similarity_floor) if self.retrieval else None
-        choice.repaired = False
-        if match is None:
-            choice.code, choice.source = "", "none"
-            choice.note = f"No answer: {unusable}, and no training prompt is near enough. Try other words."
-        else:
-            choice.code, choice.source = match.row.code, "retrieval"
-            choice.similarity, choice.matched_prompt = match.similarity, match.row.prompt
-            choice.note = f"Code of the nearest training prompt, for {unusable}."
-
-    def _logprobs(self, tokens: Tokens) -> list[TokenLogprob]:
-        tops = tokens.top or [()] * len(tokens.ids)
+    def _logprobs(self, output: SequenceOutput) -> list[TokenLogprob]:
+        tops = output.top or [()] * len(output.ids)
         return [
             TokenLogprob(
-                token=self._name(token),
+                token=self._token_name(token),
                 id=token,
                 logprob=logprob,
-                top=[TopToken(token=self._name(other), id=other, logprob=its) for other, its in top],
+                top=[TopToken(token=self._token_name(other), id=other, logprob=its) for other, its in top],
             )
-            for token, logprob, top in zip(tokens.ids, tokens.logprobs, tops, strict=True)
+            for token, logprob, top in zip(output.ids, output.logprobs, tops, strict=True)
         ]
 
-    def _name(self, id: int) -> str:
+    def _token_name(self, id: int) -> str:
         (name,) = self.tokenizer.token_names([id])
         return name
 
 
-def _note_end(event: Event, ended: dict[int, Decoded]) -> None:
-    """Add the request to those that `ended`, if it has. Raises what ended it."""
-    if event.error is not None:
-        raise event.error
-    if event.decoded is not None:
-        if event.decoded.finish_reason == "cancelled":  # not by whoever waits for it: `close` did
-            raise Draining("This model was put away while it wrote: try again.")
-        ended[event.id] = event.decoded
+class _Pending:
+    """Requests at the engine: the ids of their sequences, and the outputs so far."""
+
+    def __init__(self, requests: Sequence[GenerateRequest], ids: Sequence[int]) -> None:
+        self.ids = ids
+        rest = iter(ids)
+        self._ids_of = [list(islice(rest, request.n)) for request in requests]
+        self.place = {one: (number, i) for number, ids in enumerate(self._ids_of) for i, one in enumerate(ids)}
+        """By id, the number of the sequence's request, and of its choice."""
+        self._outputs: dict[int, list[SequenceOutput]] = {one: [] for one in ids}
+        self._unfinished = set(ids)
+
+    @property
+    def finished(self) -> bool:
+        return not self._unfinished
+
+    def is_finished(self, number: int) -> bool:
+        """True if every sequence of this request is."""
+        return self._unfinished.isdisjoint(self._ids_of[number])
+
+    def add(self, output: SequenceOutput) -> None:
+        """Keep an output. Raises the error that ended the sequence, if one did."""
+        if isinstance(output.end, TinyGPTError):
+            raise output.end
+        if output.end is not None:
+            if output.end.finish_reason == "cancelled":  # by `close`: whoever waits here has cancelled nothing
+                raise Draining("This model was put away during the answer: try again.")
+            self._unfinished.discard(output.id)
+        self._outputs[output.id].append(output)
+
+    def sequences(self, number: int) -> list[SequenceOutput]:
+        """The whole sequences of a finished request."""
+        return [join_outputs(self._outputs[one]) for one in self._ids_of[number]]
 
 
-def _rounded(seconds: float) -> float:
-    """To microseconds."""
+def _finished(sequence: SequenceOutput) -> Finished:
+    assert isinstance(sequence.end, Finished)
+    return sequence.end
+
+
+def _microseconds(seconds: float) -> float:
+    """Rounded to microseconds."""
     return round(seconds, 6)
-
-
-def _is_judged(request: GenerateRequest) -> bool:
-    """Whether what is done with the model's text depends on what it is."""
-    return request.post_process or request.fallback == "auto"
-
-
-def _stands(text: str) -> bool:
-    """Whether post-processing would leave the text as it is, and retrieval not be asked."""
-    return text == text.strip("\n").rstrip() and _why_unusable(text) is None and parses(text)
-
-
-def _why_unusable(text: str) -> str | None:
-    """Why the model's own text is no answer; None if it may be one."""
-    if not text.strip():
-        return "the model's text is empty"
-    if len(text.strip()) < _LEAST_CHARACTERS:
-        return "the model's text is too short"
-    if loops(text):
-        return "the model's text repeats itself"
-    return None

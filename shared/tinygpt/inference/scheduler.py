@@ -1,13 +1,12 @@
-"""Continuous batching: requests take and leave a decoder's slots at any step (Yu et al., "Orca", 2022).
+"""Continuous batching: sequences take and leave a decoder's slots at any step (Yu et al., "Orca", 2022).
 
-A turn of the scheduler gives free slots to those who wait, reads prompts up to a budget of tokens, lets the slots that
-write do so for some milliseconds, and tells what came of it: rare enough that Python between the turns costs little,
-short enough that nobody notices. There is no thread and no clock in it but the one it is given.
+A turn gives free slots to waiting sequences, prefills up to a budget of prompt tokens, lets the decoding sequences
+generate for a few milliseconds, and returns what came of it. Turns are long enough that the Python between them costs
+little, and short enough that a client sees no delay. The scheduler has no thread, and its clock is passed in.
 
-Who comes first is served first: slots and the reading of prompts go by the order of arrival. A prompt is read in chunks
-with steps between, so that the slots that write wait for one turn's budget at most, however long it is. Nobody
-starves: every request writes a bounded number of tokens, and nobody passes another in the queue. A first token is
-told at once, those that follow it some at a time.
+First come, first served, both for slots and for prefill. A long prompt is prefilled in chunks, with decoding between
+them, so it delays the decoding sequences by one turn's budget at most. Nobody starves: a sequence generates a bounded
+number of tokens, and nobody overtakes another in the queue.
 """
 
 import time
@@ -15,14 +14,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from tinygpt.contracts.errors import QueueFull, TinyGPTError
+from tinygpt.contracts.errors import TinyGPTError
 from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Decoder
-from tinygpt.inference.sequence import NOT_A_NUMBER, DecodedSequence, DecodeRequest, Event
+from tinygpt.inference.sequence import NOT_A_NUMBER, ScheduledSequence, SequenceOutput, SequenceRequest
 
-TELL_SECONDS = 0.02
-"""Between two pieces of one stream, at least."""
+EMIT_INTERVAL = 0.02
+"""Seconds between two outputs of a stream, at least: faster than the eye can follow."""
 
 
 class Scheduler:
@@ -33,119 +32,106 @@ class Scheduler:
         decoder: Decoder,
         tokenizer: Tokenizer,
         *,
-        max_waiting: int = 256,
         prefill_tokens: int = 256,
-        seconds: float = 0.004,
-        tell_seconds: float = TELL_SECONDS,
+        decode_seconds: float = 0.004,
+        emit_interval: float = EMIT_INTERVAL,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`prefill_tokens` and `seconds` bound a turn: tokens of prompts that it reads, and by the pace of the turn
-        before, the time that it writes for. A request that streams is told at most every `tell_seconds`: as often as
-        an eye can follow, for with many streams their news are what a server spends most on."""
+        """`prefill_tokens` and `decode_seconds` bound a turn: prompt tokens to read, and seconds to generate for, by
+        the pace of the turn before. A stream has an output at once for its first token, then at most one per
+        `emit_interval` seconds. With many streams, sending outputs is a server's largest cost."""
         self._decoder = decoder
         self._tokenizer = tokenizer
-        self._most = decoder.slots + max_waiting
         self._prefill_tokens = prefill_tokens
-        self._seconds = seconds
-        self._seconds_a_token = seconds
-        self._tell_seconds = tell_seconds
+        self._decode_seconds = decode_seconds
+        self._seconds_per_token = decode_seconds
+        self._emit_interval = emit_interval
         self._clock = clock
-        self._free = list(reversed(range(decoder.slots)))
-        self._waiting: OrderedDict[int, DecodedSequence] = OrderedDict()
-        self._reading: OrderedDict[int, DecodedSequence] = OrderedDict()
-        self._writing: dict[int, DecodedSequence] = {}
-        """By slot; the two above by id."""
-        self._events: list[Event] = []
+        self._free_slots = list(reversed(range(decoder.slots)))
+        self._waiting: OrderedDict[int, ScheduledSequence] = OrderedDict()
+        self._prefilling: dict[int, ScheduledSequence] = {}
+        """By id, both in the order of arrival."""
+        self._decoding: dict[int, ScheduledSequence] = {}
+        """By slot."""
+        self._outputs: list[SequenceOutput] = []
 
     @property
     def waiting(self) -> int:
-        """Requests without a slot."""
+        """Sequences without a slot."""
         return len(self._waiting)
 
     @property
     def running(self) -> int:
-        """Requests with a slot: their prompt is being read, or they write."""
-        return len(self._reading) + len(self._writing)
+        """Sequences with a slot, in prefill or decoding."""
+        return len(self._prefilling) + len(self._decoding)
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything for a turn to do."""
-        return bool(self._waiting or self._reading or self._writing or self._events)
+        """True if a turn has something to do."""
+        return bool(self._waiting or self._prefilling or self._decoding or self._outputs)
 
-    def submit(self, id: int, request: DecodeRequest, *, at: float | None = None) -> None:
-        """Put a request at the end of the queue. `at` is when it came, where that was before now.
-
-        Raises `QueueFull`, and `ValueError` for a prompt that is empty or leaves no room for a token.
-        """
-        if self.waiting + self.running >= self._most:
-            raise QueueFull("As many requests wait as may: try again shortly.")
-        self.require_room(request)
-        self._waiting[id] = DecodedSequence(id, request, self._tokenizer, self._clock() if at is None else at)
-
-    def require_room(self, request: DecodeRequest) -> None:
-        """Raise `ValueError` for a prompt that is empty or leaves no room for a token."""
-        if not 0 < len(request.prompt_ids) < self._decoder.context_length:
-            raise ValueError(
-                f"the prompt has {len(request.prompt_ids)} tokens; it must have one, and leave room for another in a "
-                f"context of {self._decoder.context_length}"
-            )
+    def submit(self, id: int, request: SequenceRequest, *, arrived_at: float | None = None) -> None:
+        """Add a sequence to the end of the queue. `arrived_at` is by the scheduler's clock, and now if left out."""
+        now = self._clock() if arrived_at is None else arrived_at
+        self._waiting[id] = ScheduledSequence(id, request, self._tokenizer, now)
 
     def cancel(self, id: int) -> None:
-        """End the request as `cancelled`, with what it wrote; its slot is free for the next turn. An id that is unknown
-        or has ended is let be."""
-        for held in (self._waiting, self._reading):
+        """Finish the sequence as `cancelled`, with what it has; its slot is free in the next turn. An unknown or
+        finished id is ignored."""
+        for held in (self._waiting, self._prefilling):
             if (sequence := held.pop(id, None)) is not None:
-                return self._end(sequence, "cancelled")
-        for sequence in self._writing.values():
+                return self._finish(sequence, "cancelled")
+        for sequence in self._decoding.values():
             if sequence.id == id:
-                del self._writing[sequence.slot]
-                return self._end(sequence, "cancelled")
+                del self._decoding[sequence.slot]
+                return self._finish(sequence, "cancelled")
         return None
 
-    def turn(self) -> list[Event]:
-        """Do a little for everybody; returns the news. Raises what the decoder does: then `fail` is due."""
-        self._admit()
-        self._read_prompts()
-        self._write()
-        return self._take_events()
+    def turn(self) -> list[SequenceOutput]:
+        """Do some work for every sequence and return the outputs. Raises what the decoder raises: then call `fail`."""
+        self._schedule()
+        self._prefill()
+        self._decode()
+        return self._take_outputs()
 
-    def fail(self, error: TinyGPTError) -> list[Event]:
-        """End all requests with `error`; streams are told first what they wrote. Nothing may be submitted until `reset`
-        has freed the slots."""
-        for sequence in self._writing.values():
-            self._tell(sequence, self._clock())
-        failed = [*self._writing.values(), *self._reading.values(), *self._waiting.values()]
-        for held in (self._writing, self._reading, self._waiting):
+    def fail(self, error: TinyGPTError) -> list[SequenceOutput]:
+        """End all sequences with `error`, streams after an output of what they have. Nothing may be submitted until
+        `reset` has freed the slots."""
+        for sequence in self._decoding.values():
+            self._emit(sequence, self._clock())
+        failed = [*self._decoding.values(), *self._prefilling.values(), *self._waiting.values()]
+        for held in (self._decoding, self._prefilling, self._waiting):
             held.clear()
-        return self._take_events() + [Event(sequence.id, error=error) for sequence in failed]
+        return self._take_outputs() + [SequenceOutput(sequence.id, end=error) for sequence in failed]
 
     def reset(self) -> None:
-        """Free every slot. Raises what the decoder does, which is then of no more use."""
+        """Free every slot. If the decoder raises, it can't be used any more."""
         for slot in range(self._decoder.slots):
             self._decoder.free(slot)
-        self._free = list(reversed(range(self._decoder.slots)))
+        self._free_slots = list(reversed(range(self._decoder.slots)))
 
-    def _admit(self) -> None:
+    def _schedule(self) -> None:
+        """Give free slots to those that wait."""
         now = self._clock()
-        while self._waiting and self._free:
+        while self._waiting and self._free_slots:
             _, sequence = self._waiting.popitem(last=False)
-            sequence.slot, sequence.admitted_at = self._free.pop(), now
-            self._reading[sequence.id] = sequence
+            sequence.slot, sequence.scheduled_at = self._free_slots.pop(), now
+            self._prefilling[sequence.id] = sequence
 
-    def _read_prompts(self) -> None:
+    def _prefill(self) -> None:
         budget = self._prefill_tokens
         chunks: dict[int, Sequence[int]] = {}
-        for sequence in self._reading.values():
+        for sequence in self._prefilling.values():
             if budget <= 0:
                 break
-            chunk = chunks[sequence.slot] = sequence.unread(budget)
-            sequence.read += len(chunk)
+            chunk = chunks[sequence.slot] = sequence.next_chunk(budget)
+            sequence.prefilled += len(chunk)
             budget -= len(chunk)
         if not chunks:
             return
         self._decoder.prefill(chunks)
         now = self._clock()
-        for sequence in [one for one in self._reading.values() if not one.unread(1)]:
+        for sequence in [one for one in self._prefilling.values() if not one.next_chunk(1)]:
             request = sequence.request
             self._decoder.begin(
                 sequence.slot,
@@ -153,51 +139,51 @@ class Scheduler:
                 max_new_tokens=request.max_new_tokens,
                 top_logprobs=request.logprobs or 0,
             )
-            sequence.began_at = now
-            del self._reading[sequence.id]
-            self._writing[sequence.slot] = sequence
+            sequence.decode_started_at = now
+            del self._prefilling[sequence.id]
+            self._decoding[sequence.slot] = sequence
 
-    def _write(self) -> None:
-        if not self._writing:
+    def _decode(self) -> None:
+        if not self._decoding:
             return
         started = self._clock()
         written = self._decoder.step(self._steps())
         now = self._clock()
-        self._seconds_a_token = max(now - started, 1e-6) / max(1, sum(len(part.ids) for part in written))
+        self._seconds_per_token = max(now - started, 1e-6) / max(1, sum(len(part.ids) for part in written))
         for part in written:
-            sequence = self._writing[part.slot]
-            reason = sequence.take(part, now)
+            sequence = self._decoding[part.slot]
+            reason = sequence.append(part, now)
             if reason is not None:
-                del self._writing[part.slot]
-                self._end(sequence, reason)
-            elif now - sequence.told_at >= self._tell_seconds:
-                self._tell(sequence, now)
+                del self._decoding[part.slot]
+                self._finish(sequence, reason)
+            elif now - sequence.emitted_at >= self._emit_interval:
+                self._emit(sequence, now)
 
     def _steps(self) -> int:
-        """One, so that prompts are read on and a first token is told at once, else as many as the time allows."""
-        if self._reading or any(one.is_new and one.request.streams for one in self._writing.values()):
+        """One step if a prompt is to be read on or a stream awaits its first token, else as many as the time allows."""
+        if self._prefilling or any(one.awaits_first_token and one.request.stream for one in self._decoding.values()):
             return 1
-        return max(1, int(self._seconds / (self._seconds_a_token * len(self._writing))))
+        return max(1, int(self._decode_seconds / (self._seconds_per_token * len(self._decoding))))
 
-    def _tell(self, sequence: DecodedSequence, now: float) -> None:
-        """Of one that streams, what came since it was told last."""
-        if not sequence.request.streams:
+    def _emit(self, sequence: ScheduledSequence, now: float) -> None:
+        """Put out what a stream has generated since its last output."""
+        if not sequence.request.stream:
             return
-        text, tokens = sequence.news()
-        if text or tokens.ids:
-            sequence.told_at = now
-            self._events.append(Event(sequence.id, text, tokens))
+        output = sequence.output()
+        if output.text or output.ids:
+            sequence.emitted_at = now
+            self._outputs.append(output)
 
-    def _end(self, sequence: DecodedSequence, reason: FinishReason | Literal["nan"]) -> None:
+    def _finish(self, sequence: ScheduledSequence, reason: FinishReason | Literal["nan"]) -> None:
         if sequence.slot >= 0:
             self._decoder.free(sequence.slot)
-            self._free.append(sequence.slot)
+            self._free_slots.append(sequence.slot)
         if reason == "nan":
-            self._tell(sequence, self._clock())
-            self._events.append(Event(sequence.id, error=TinyGPTError(NOT_A_NUMBER)))
+            self._emit(sequence, self._clock())
+            self._outputs.append(SequenceOutput(sequence.id, end=TinyGPTError(NOT_A_NUMBER)))
         else:
-            self._events.append(sequence.end(reason, self._clock()))
+            self._outputs.append(sequence.finish(reason, self._clock()))
 
-    def _take_events(self) -> list[Event]:
-        events, self._events = self._events, []
-        return events
+    def _take_outputs(self) -> list[SequenceOutput]:
+        outputs, self._outputs = self._outputs, []
+        return outputs

@@ -1,12 +1,13 @@
-"""A request for one sequence, what comes of it, and its way from the one to the other."""
+"""One sequence: what is asked of it, what it generates, and its way through a scheduler."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from tinygpt.contracts.errors import TinyGPTError
-from tinygpt.contracts.generation import FinishReason, SampledRequest
+from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.decoder import Top, Written
 from tinygpt.inference.sampling import SamplingParameters
@@ -16,108 +17,109 @@ NOT_A_NUMBER = (
     "The model computes NaN in place of the next token's probabilities: its weights are damaged or too large. Try "
     "another prompt, or serve another model."
 )
-"""What is said of a request whose decoding ends by `nan`."""
-_SEEDS = 2**63
-
-
-def sampling_parameters(request: SampledRequest, *, choice: int = 0) -> SamplingParameters:
-    """How a choice of the request is sampled: choice i with the seed `seed + i`, where there is one."""
-    asked = {field.name: getattr(request, field.name) for field in fields(SamplingParameters)}
-    if request.seed is not None:
-        asked["seed"] = (request.seed + choice) % _SEEDS
-    return SamplingParameters(**asked)
+"""The error message of a sequence that ends by `nan`."""
 
 
 @dataclass(frozen=True)
-class DecodeRequest:
-    """One sequence to write. With `logprobs`, log probabilities are kept, and so many of the likeliest tokens at each
-    place. One that `streams` tells its text as it comes, any other with its end."""
+class SequenceRequest:
+    """One sequence to generate."""
 
     prompt_ids: Sequence[int]
+    """At least one token, with room for another in the context (see `request.encode_prompt`)."""
     sampling: SamplingParameters
     max_new_tokens: int
     stop: Sequence[str] = ()
     logprobs: int | None = None
-    streams: bool = False
+    """Keep each token's log probability, and those of this many most likely tokens. None keeps none."""
+    stream: bool = False
+    """Give outputs while the sequence is generated, instead of one at its end."""
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Tokens with their log probabilities; `top` is empty unless some of the likeliest were asked for."""
+class Finished:
+    """How a sequence finished, for its answer and for metrics. Times are in seconds by the scheduler's clock."""
 
-    ids: Sequence[int] = ()
-    logprobs: Sequence[float] = ()
-    top: Sequence[Top] = ()
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What a request ended with: the text, which ends before a stop string, and the tokens that lie in it, without
-    `<EOS>`. Times are in seconds by the scheduler's clock."""
-
-    text: str
-    tokens: Tokens
-    tokens_written: int
-    """Those of the stop string too."""
     finish_reason: FinishReason
     prompt_tokens: int
-    """Those that were read: fewer than there are where it was cancelled before."""
+    """Tokens of the prompt that were read: not all of them if the sequence was cancelled before."""
+    completion_tokens: int
+    """Tokens generated, those of a stop string included and `<EOS>` not."""
     queue_seconds: float
     prefill_seconds: float
     decode_seconds: float
     first_token_seconds: float | None
-    """From its submission; None where it wrote no token."""
+    """From its arrival to its first token. None if it has none."""
 
 
 @dataclass(frozen=True)
-class Event:
-    """News of one request: what it wrote since the event before (only if it streams), and at last `decoded`, or the
-    `error` that ended it. Nothing follows those."""
+class SequenceOutput:
+    """What a sequence generated since the output before. All its outputs in a row are the whole sequence.
+
+    The text ends before a stop string, and the tokens are those that lie in the text, without `<EOS>`. `logprobs` and
+    `top` are empty unless they were asked for.
+    """
 
     id: int
     text: str = ""
-    tokens: Tokens = Tokens()
-    decoded: Decoded | None = None
-    error: TinyGPTError | None = None
+    ids: Sequence[int] = ()
+    logprobs: Sequence[float] = ()
+    top: Sequence[Top] = ()
+    end: Finished | TinyGPTError | None = None
+    """Set in the last output: how the sequence finished, or the error that ended it."""
 
 
-class DecodedSequence:
-    """A request on its way through a scheduler: what was read of its prompt, what it has written, and when."""
+def join_outputs(outputs: Sequence[SequenceOutput]) -> SequenceOutput:
+    """The whole sequence, from all its outputs in order."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return SequenceOutput(
+        outputs[-1].id,
+        "".join(output.text for output in outputs),
+        list(chain.from_iterable(output.ids for output in outputs)),
+        list(chain.from_iterable(output.logprobs for output in outputs)),
+        list(chain.from_iterable(output.top for output in outputs)),
+        outputs[-1].end,
+    )
 
-    def __init__(self, id: int, request: DecodeRequest, tokenizer: Tokenizer, submitted_at: float) -> None:
+
+class ScheduledSequence:
+    """A request on its way through a scheduler: how much of its prompt was read, and what it has generated."""
+
+    def __init__(self, id: int, request: SequenceRequest, tokenizer: Tokenizer, arrived_at: float) -> None:
         self.id = id
         self.request = request
         self.slot = -1
-        """-1 where it has none yet."""
-        self.read = 0
-        """Tokens of the prompt that the decoder has."""
-        self.submitted_at = submitted_at
-        self.admitted_at: float | None = None
-        self.began_at: float | None = None
-        self.told_at = -math.inf
-        """When there was news of it last."""
+        """-1 while it waits for one."""
+        self.prefilled = 0
+        """Tokens of the prompt that the decoder has read."""
+        self.arrived_at = arrived_at
+        self.scheduled_at: float | None = None
+        """When it got its slot."""
+        self.decode_started_at: float | None = None
+        self.emitted_at = -math.inf
+        """Time of its last output."""
         self._first_token_at: float | None = None
-        self._decode = tokenizer.decode
+        self._decode_text = tokenizer.decode
         self._text = TextUntilStop(tokenizer.text_decoder(), request.stop)
-        self._looks_at_text = request.streams or bool(request.stop)
+        self._tracks_text = request.stream or bool(request.stop)
+        """Otherwise its text is decoded once, at the end."""
         self._ids: list[int] = []
         self._logprobs: list[float] = []
         self._top: list[Top] = []
-        self._told = (0, 0)
+        self._emitted = (0, 0)
         """Characters and tokens."""
 
     @property
-    def is_new(self) -> bool:
-        """Whether its first token is still to come."""
+    def awaits_first_token(self) -> bool:
         return self._first_token_at is None
 
-    def unread(self, most: int) -> Sequence[int]:
-        """The next tokens of the prompt."""
-        return self.request.prompt_ids[self.read : self.read + most]
+    def next_chunk(self, max_tokens: int) -> Sequence[int]:
+        """The next tokens of the prompt to read; empty once all were read."""
+        return self.request.prompt_ids[self.prefilled : self.prefilled + max_tokens]
 
-    def take(self, written: Written, now: float) -> FinishReason | Literal["nan"] | None:
-        """Add what the slot wrote, up to a stop string; returns why that was the last."""
-        count = self._text.add(written.ids) if self._looks_at_text else len(written.ids)
+    def append(self, written: Written, now: float) -> FinishReason | Literal["nan"] | None:
+        """Add what the slot generated, up to a stop string. Returns why the sequence ends, or None."""
+        count = self._text.add(written.ids) if self._tracks_text else len(written.ids)
         self._ids += written.ids[:count]
         if self.request.logprobs is not None:
             self._logprobs += written.logprobs[:count]
@@ -126,32 +128,37 @@ class DecodedSequence:
             self._first_token_at = now
         return "stop" if self._text.stopped else written.ended
 
-    def news(self, *, ended: bool = False) -> tuple[str, Tokens]:
-        """What came since the last call and will stay."""
-        ready, told = self._text.ready(ended=ended), self._told
-        self._told = ready
-        return self._text.text[told[0] : ready[0]], self._tokens(told[1], ready[1])
-
-    def end(self, reason: FinishReason, now: float) -> Event:
-        text, count = self._decode(self._ids), len(self._ids)
-        if self._text.stopped:
-            (_, count), text = self._text.ready(ended=True), self._text.text
-        admitted_at = now if self.admitted_at is None else self.admitted_at
-        began_at = now if self.began_at is None else self.began_at
-        first = self._first_token_at
-        decoded = Decoded(
-            text=text,
-            tokens=self._tokens(0, count),
-            tokens_written=len(self._ids),
-            finish_reason=reason,
-            prompt_tokens=self.read,
-            queue_seconds=admitted_at - self.submitted_at,
-            prefill_seconds=began_at - admitted_at,
-            decode_seconds=now - began_at,
-            first_token_seconds=None if first is None else first - self.submitted_at,
+    def output(self, finished: Finished | None = None) -> SequenceOutput:
+        """What came since the last call and is certain to stay. Everything is once the sequence has `finished`."""
+        if self._tracks_text:
+            text = self._text.text
+            emitted = self._text.ready(ended=finished is not None)
+        else:
+            text = self._decode_text(self._ids)
+            emitted = len(text), len(self._ids)
+        (characters, tokens), self._emitted = self._emitted, emitted
+        return SequenceOutput(
+            self.id,
+            text[characters : emitted[0]],
+            self._ids[tokens : emitted[1]],
+            self._logprobs[tokens : emitted[1]],
+            self._top[tokens : emitted[1]],
+            finished,
         )
-        text, tokens = self.news(ended=True) if self.request.streams else ("", Tokens())
-        return Event(self.id, text, tokens, decoded)
 
-    def _tokens(self, start: int, end: int) -> Tokens:
-        return Tokens(self._ids[start:end], self._logprobs[start:end], self._top[start:end])
+    def finish(self, reason: FinishReason, now: float) -> SequenceOutput:
+        """The last output."""
+        scheduled_at = now if self.scheduled_at is None else self.scheduled_at
+        decode_started_at = now if self.decode_started_at is None else self.decode_started_at
+        first = self._first_token_at
+        return self.output(
+            Finished(
+                finish_reason=reason,
+                prompt_tokens=self.prefilled,
+                completion_tokens=len(self._ids),
+                queue_seconds=scheduled_at - self.arrived_at,
+                prefill_seconds=decode_started_at - scheduled_at,
+                decode_seconds=now - decode_started_at,
+                first_token_seconds=None if first is None else first - self.arrived_at,
+            )
+        )

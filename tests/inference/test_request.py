@@ -1,14 +1,17 @@
-"""What a request asks of sampling, by whichever way it came, is what the sampler is told."""
+"""A request's prompt and options are what the decoder gets, whichever endpoint they came by."""
 
 from dataclasses import fields
 from typing import Any
 
 import pytest
 
+from tinygpt.contracts.errors import ContextLengthExceeded
 from tinygpt.contracts.explain import ExplainRequest
 from tinygpt.contracts.generation import GenerateRequest, SampledRequest
+from tinygpt.data.tokenizer import CODE, PROMPT, CharacterTokenizer
+from tinygpt.inference.request import encode_prompt, sampling_parameters, sequence_requests
 from tinygpt.inference.sampling import SAMPLING, SamplingParameters
-from tinygpt.inference.sequence import sampling_parameters
+from tinygpt.inference.sequence import SequenceRequest
 from tinygpt.openai.requests import ChatCompletionRequest, CompletionRequest
 
 ASKED: dict[str, Any] = {
@@ -64,3 +67,25 @@ def test_each_choice_has_the_next_seed_and_the_largest_has_one_too() -> None:
     assert [sampling_parameters(generate(seed=5), choice=choice).seed for choice in range(3)] == [5, 6, 7]
     assert sampling_parameters(generate(seed=2**63 - 1), choice=1).seed == 0
     assert sampling_parameters(generate(), choice=1).seed is None
+
+
+def test_a_prompt_must_leave_room_for_a_token() -> None:
+    tokenizer = CharacterTokenizer.from_corpus([])
+
+    assert len(encode_prompt("x" * 29, tokenizer, 32)) == 31
+    with pytest.raises(ContextLengthExceeded, match=r"30 characters, 30 tokens.* at most 29 tokens") as caught:
+        encode_prompt("x" * 30, tokenizer, 32)
+    assert caught.value.param == "prompt"
+
+
+def test_every_choice_is_a_sequence_with_all_that_was_asked() -> None:
+    tokenizer = CharacterTokenizer.from_corpus([])
+    request = GenerateRequest(prompt="xy", n=2, seed=3, stop=["a", "b"], logprobs=4, max_new_tokens=5, temperature=0.5)
+
+    first, second = sequence_requests(request, tokenizer, 32, stream=True)
+
+    ids = [PROMPT, *tokenizer.encode("xy"), CODE]
+    sampling = SamplingParameters(temperature=0.5, seed=3)
+    assert first == SequenceRequest(ids, sampling, 5, stop=["a", "b"], logprobs=4, stream=True)
+    assert second == SequenceRequest(ids, sampling_parameters(request, choice=1), 5, ["a", "b"], 4, True)
+    assert not sequence_requests(request, tokenizer, 32)[0].stream
