@@ -32,7 +32,7 @@ from benchmarks.ceiling import Ceiling, measure_ceiling
 from benchmarks.service_overhead import Timed, bare_run, service_run
 from benchmarks.train_report import Run, Spread, compare, plot, table
 from benchmarks.training_sides import BASELINE_NETWORKS, Curve, SideName, Size, follow, load_data, make_side
-from tinygpt.data.store import bundled_rows
+from tinygpt.data.bundled import bundled_rows
 from tinygpt.durable import sha256_of, write_whole
 
 _ROOT = Path(__file__).resolve().parents[1]

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.training_sides import BASELINE_NETWORKS, ProjectLoop, Size
+from tinygpt.data.bundled import bundled_rows, held_out_rows
 from tinygpt.data.examples import Example, example_of
 from tinygpt.data.rows import Row, read_rows
-from tinygpt.data.store import bundled_rows, held_out_rows
 from tinygpt.data.tokenizer import EOS, CharacterTokenizer
 from tinygpt.model.checkpoint import Checkpoint, save_checkpoint
 from tinygpt.model.config import SIZES, ModelConfig

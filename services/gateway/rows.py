@@ -5,17 +5,18 @@ from pathlib import Path
 
 from tinygpt.contracts.datasets import DatasetCard
 from tinygpt.contracts.errors import InvalidDataset
-from tinygpt.contracts.runs import BUNDLED_DATASETS, TrainRequest
+from tinygpt.contracts.runs import TrainRequest
+from tinygpt.data.bundled import bundled_card
 from tinygpt.data.examples import normalise
 from tinygpt.data.rows import Row, stream_rows, write_rows
-from tinygpt.data.store import bundled_rows, store_dataset
+from tinygpt.data.store import store_dataset
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH
 from tinygpt.durable import storage_errors
 from tinygpt.runtime.volume import Volume
 
 
 def stored_dataset(volume: Volume, request: TrainRequest) -> str:
-    """The id of the dataset to train on, stored if it was not yet.
+    """The id of the dataset to train on. Rows in the body are stored; the bundled rows need not be.
 
     Raises `InvalidDataset` (bad rows, or too few), `NotFound`, `StorageFull`.
     """
@@ -23,8 +24,8 @@ def stored_dataset(volume: Volume, request: TrainRequest) -> str:
     if request.rows is not None:
         rows = [Row(row.prompt, row.code, row.model_extra or {}) for row in request.rows]
         card = _store_rows(volume, rows, context_length)
-    elif request.dataset in BUNDLED_DATASETS:
-        return store_dataset(volume.datasets, bundled_rows(request.dataset), name=request.dataset).dataset_id
+    elif bundled := bundled_card(request.dataset):
+        return bundled.dataset_id
     else:
         card = volume.card(request.dataset)
     prompts = (normalise(row.prompt) for row in stream_rows(volume.dataset(card.dataset_id) / "rows.jsonl"))

@@ -20,6 +20,7 @@ from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_
 from tinygpt.contracts.runs import Promotion, RunMetrics, RunRecord, RunState
 from tinygpt.data.examples import Split
 from tinygpt.data.rows import Row, stream_rows
+from tinygpt.data.store import rows_of
 from tinygpt.durable import sha256_of, write_whole
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint
 from tinygpt.runtime.lease import Lease
@@ -76,11 +77,10 @@ class _Job:
         reporter = RunReporter(self.runs, self.lease, self.folder / "events.jsonl")
         signal.signal(signal.SIGTERM, lambda _signal, _frame: reporter.tell_to_yield())
         config = config_from_request(self.record.request, threads=self.settings.trainer_threads)
-        dataset = self.volume.dataset(self.record.dataset_id)
         store = token_store_for(
             config,
-            dataset / "rows.jsonl",
-            dataset / "tokens",
+            rows_of(self.volume.datasets, self.record.dataset_id, poll=reporter.poll),
+            self.volume.dataset(self.record.dataset_id) / "tokens",
             source_hash=self.record.dataset_id,
             poll=reporter.poll,
         )

@@ -1,179 +1,122 @@
-"""Growing the data set from the families: draw, check, split, and refuse to give out anything that fails."""
+"""Growing rows from the families: shares, draws on all cores, and one answer to each prompt."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from tinygpt.durable import open_whole
-from tinygpt_factory.families import Family, all_families
-from tinygpt_factory.family import Phrasing
-from tinygpt_factory.rendering import TRAINING_TYPO, TYPO, Drawn, DrawValue, NoSuchValues, draw
-from tinygpt_factory.split import (
-    HELD_OUT,
-    TRAIN,
-    HeldOut,
-    Split,
-    held_out_pairs,
-    held_out_phrasing,
-    is_held_out_value,
-    known_value,
-    normalised,
-    operation_pairs,
-    training_phrasings,
-    training_value,
-    unseen_value,
-)
+from tinygpt.data.rows import Row
+from tinygpt_factory.checks import BuildFailed, empty_working_folder
+from tinygpt_factory.drawing import MISSES_IN_A_ROW, Drawer, Source, require_one_answer, source_of
+from tinygpt_factory.families import all_families
+from tinygpt_factory.family import Family
+from tinygpt_factory.kinds import HELD_OUT, TRAIN, Kind, held_out_pairs, operation_pairs
+from tinygpt_factory.leaks import HeldOut, normalised
+from tinygpt_factory.processes import drawn_ahead
 
-Row = dict[str, str]
-
-MAX_LENGTH = 240
 HELD_OUT_SHARE = 0.025
 HELD_OUT_ROWS = 1_200
 """Of each kind, at most."""
 COMPOSED_SHARE = 0.6
 """Compositions have so much in common that training needs fewer of each than their weight says."""
-MISSES_IN_A_ROW = 60
-_DRAW_VALUE: dict[Split, DrawValue] = {TRAIN: training_value, "held_out_slots": unseen_value}
-"""The others have values that training may have, none altered."""
+
+OnProgress = Callable[[int, int], object]
+"""Called with the rows grown so far, and those there will be."""
 
 
-class BuildFailed(Exception):
-    """A family is wrong: a row does not pass its check, or one prompt has two answers."""
+def build(
+    rows: int,
+    seed: int = 0,
+    families: Sequence[Family] | None = None,
+    *,
+    check: bool = False,
+    processes: int = 1,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> list[Row]:
+    """`rows` distinct rows with a `family` and a `split`; the same ones for the same seed, whatever `processes` is.
 
-    def __init__(self, family: str, prompt: str, code: str, reason: str) -> None:
-        super().__init__(f"{family}: {reason}\nprompt: {prompt}\ncode:\n{code}")
-        self.family = family
-        self.prompt = prompt
-        self.code = code
-        self.reason = reason
-
-
-def build(rows: int, seed: int = 0, families: Sequence[Family] | None = None) -> list[Row]:
-    """`rows` distinct rows, each with `prompt`, `code`, `family`, `check` and `split`; the same ones for the same seed.
-
-    Every row has passed its check. The checks run in this process, and while they do its working folder is a
-    temporary one: they are the project's own code, never a model's.
+    Held-out rows also have their `check`. With `check`, all rows have, and have passed it. Checks run in a temporary
+    working folder.
 
     Raises:
-        BuildFailed: a row fails its check, two families answer one prompt differently, or the families can't
-            give so many distinct rows.
+        BuildFailed: a row fails its check, two families answer one prompt differently, or the families can't give
+            so many distinct rows.
     """
     families = all_families() if families is None else tuple(families)
-    builder = Builder(families, seed)
+    builder = Builder(families, seed, check=check, processes=processes)
     share = min(round(rows * HELD_OUT_SHARE), HELD_OUT_ROWS)
-    with _empty_working_folder():
-        held_out = [row for split in HELD_OUT for row in builder.grow(split, share, None)]
-        training = builder.grow(TRAIN, rows - len(held_out), HeldOut(held_out))
+    with empty_working_folder():
+        held_out = [row for kind in HELD_OUT for row in builder.grow(kind, share)]
+        training: list[Row] = []
+        for row in builder.grow(TRAIN, rows - len(held_out), HeldOut(held_out)):
+            training.append(row)
+            if len(training) % 1000 == 0:
+                on_progress(len(held_out) + len(training), rows)
     grown = held_out + training
     Random(f"{seed}:order").shuffle(grown)
+    on_progress(rows, rows)
     return grown
 
 
-def write_jsonl(rows: Iterable[Mapping[str, str]], path: Path) -> None:
-    """Write the rows as JSON lines, whole or not at all."""
-    with open_whole(path) as file:
-        for row in rows:
-            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
-
-
-def run_check(code: str, check: str) -> None:
-    """Run a check against a code in a namespace of its own. Raises whatever the check raises."""
-    exec(check, {"__name__": "__main__", "code": code})
-
-
 class Builder:
-    """What has been drawn so far, over all splits."""
+    """The rows grown so far, over all kinds."""
 
-    def __init__(self, families: Sequence[Family], seed: int) -> None:
+    def __init__(self, families: Sequence[Family], seed: int = 0, *, check: bool = False, processes: int = 1) -> None:
         self._families = families
         self._unseen_pairs = held_out_pairs(families)
         self._seed = seed
+        self._check = check
+        self._processes = processes
         self._taken: dict[str, Row] = {}
 
-    def grow(self, split: Split, count: int, held_out: HeldOut | None) -> list[Row]:
-        """`count` new rows of a split, spread over its families by their weights, none of them a leak.
+    def grow(self, kind: Kind, count: int, held_out: HeldOut | None = None) -> Iterator[Row]:
+        """`count` new rows of a kind, spread over its families by their weights, none of them a leak.
 
-        A family that has no more to give leaves its share to the others. A held-out split may come out smaller.
+        A family that has no more to give leaves its share to the others. A held-out kind may come out smaller.
         """
-        sources = [(family, Random(f"{self._seed}:{split}:{family.name}")) for family in self._families]
-        open_sources = [source for source in sources if self._belongs(source[0], split)]
-        rows: list[Row] = []
-        while len(rows) < count and open_sources:
-            quotas = _quotas([_weight(family, split) for family, _ in open_sources], count - len(rows))
+        drawer = Drawer(kind, dict(self._taken), held_out, self._check)
+        open_sources = [source_of(family, kind, self._seed) for family in self._families if self._belongs(family, kind)]
+        grown = 0
+        while grown < count and open_sources:
+            quotas = _quotas([_weight(source.family, kind) for source in open_sources], count - grown)
             still_open = []
-            for (family, rng), quota in zip(open_sources, quotas, strict=True):
-                drawn = [row for _ in range(quota) if (row := self._next(family, split, rng, held_out))]
-                rows += drawn
-                if len(drawn) == quota:
-                    still_open.append((family, rng))
+            for source, quota in drawn_ahead(drawer, open_sources, quotas, self._processes):
+                drawn = 0
+                for _ in range(quota):
+                    if row := self._next(drawer, source):
+                        yield row
+                        drawn += 1
+                grown += drawn
+                if drawn == quota:
+                    still_open.append(source)
             open_sources = still_open
-        if len(rows) < count and split == TRAIN:
-            raise BuildFailed("all families", "", "", f"the families give only {len(rows)} distinct rows of {count}")
-        return rows
+        if grown < count and kind == TRAIN:
+            raise BuildFailed("all families", "", "", f"the families give only {grown} distinct rows of {count}")
 
-    def _belongs(self, family: Family, split: Split) -> bool:
+    def _belongs(self, family: Family, kind: Kind) -> bool:
         unseen = not operation_pairs(family).isdisjoint(self._unseen_pairs)
-        if split == "held_out_slots":
+        if kind == "held_out_slots":
             return not unseen and any(family.pool(slot).open for slot in family.code_slots)
-        return unseen == (split == "held_out_compositions")
+        return unseen == (kind == "held_out_compositions")
 
-    def _next(self, family: Family, split: Split, rng: Random, held_out: HeldOut | None) -> Row | None:
-        phrasings = (held_out_phrasing(family),) if split == "held_out_phrasings" else training_phrasings(family)
-        draw_value = _DRAW_VALUE.get(split, known_value)
-        for _ in range(MISSES_IN_A_ROW):
-            drawn = _draw(family, phrasings, rng, draw_value, TRAINING_TYPO if split == TRAIN else TYPO)
-            if drawn is None or (split == "held_out_slots" and not _shows_unseen_value(drawn)):
-                continue
-            row = {
-                "prompt": drawn.prompt, "code": drawn.code, "family": family.name, "check": drawn.check, "split": split,
-            }  # fmt: skip
-            if self._is_new(row) and not (held_out and held_out.leaked_by(row)):
-                self._prove(row)
-                self._taken[normalised(row["prompt"])] = row
+    def _next(self, drawer: Drawer, source: Source) -> Row | None:
+        """The family's next row that no other family gave, within `MISSES_IN_A_ROW` draws."""
+        left = MISSES_IN_A_ROW
+        while left > 0:
+            misses, row = source.next(drawer, left)
+            left -= misses
+            if row is None:
+                return None
+            known = self._taken.setdefault(normalised(row.prompt), row)
+            if known is row:
                 return row
-        return None
-
-    def _is_new(self, row: Row) -> bool:
-        if len(row["prompt"]) + len(row["code"]) > MAX_LENGTH:
-            return False
-        known = self._taken.get(normalised(row["prompt"]))
-        if known and known["family"] != row["family"] and known["code"] != row["code"]:
-            reason = f"{known['family']} answers this prompt with another code: {known['code']}"
-            raise BuildFailed(row["family"], row["prompt"], row["code"], reason)
-        return known is None
-
-    def _prove(self, row: Row) -> None:
-        try:
-            run_check(row["code"], row["check"])
-        except Exception as error:
-            reason = f"the check fails: {error!r}"
-            raise BuildFailed(row["family"], row["prompt"], row["code"], reason) from error
-        for left in os.scandir():
-            shutil.rmtree(left) if left.is_dir() else Path(left).unlink()
-
-
-def _draw(
-    family: Family, phrasings: Sequence[Phrasing], rng: Random, draw_value: DrawValue, typo_share: float
-) -> Drawn | None:
-    try:
-        return draw(family, rng.choice(phrasings), rng, draw_value, typo_share)
-    except NoSuchValues:
+            require_one_answer(row.extra["family"], row.prompt, row.code, known)
+            left -= 1
         return None
 
 
-def _shows_unseen_value(drawn: Drawn) -> bool:
-    return any(drawn.family.pool(slot).open and is_held_out_value(value) for slot, value in drawn.values.items())
-
-
-def _weight(family: Family, split: Split) -> float:
-    return family.weight * (COMPOSED_SHARE if split == TRAIN and family.name.startswith("compositions.") else 1.0)
+def _weight(family: Family, kind: Kind) -> float:
+    return family.weight * (COMPOSED_SHARE if kind == TRAIN and family.name.startswith("compositions.") else 1.0)
 
 
 def _quotas(weights: Sequence[float], count: int) -> list[int]:
@@ -185,14 +128,3 @@ def _quotas(weights: Sequence[float], count: int) -> list[int]:
     for index in by_remainder[: count - sum(quotas)]:
         quotas[index] += 1
     return quotas
-
-
-@contextmanager
-def _empty_working_folder() -> Iterator[None]:
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            yield
-        finally:
-            os.chdir(before)

@@ -1,68 +1,68 @@
 """The bundled dataset: `train.jsonl`, what a model learns from, and `held_out.jsonl`, what it is tested with.
 
 Training has the rows written by hand (`curated.jsonl`) and those grown from the families. A row written by hand that
-gives a held-out row away is left out, and so is a grown row that answers a hand-written prompt. What is held out has a
-kind that was written by hand as well (`beginner.jsonl`); a training row that gives one of those away is left out too.
+gives a held-out row away is left out, and so is a grown row that answers a hand-written prompt. One kind of held-out
+rows is written by hand as well (`beginner.jsonl`). A training row that gives one of those away is left out too.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from tinygpt.contracts.errors import InvalidDataset
+from tinygpt.data.examples import Split
 from tinygpt.data.rows import Row, read_rows
-from tinygpt_factory.build import build, write_jsonl
-from tinygpt_factory.split import BEGINNER, TRAIN, HeldOut, normalised, words_of
+from tinygpt_factory.build import OnProgress, build
+from tinygpt_factory.kinds import BEGINNER, TRAIN, kind_of
+from tinygpt_factory.leaks import HeldOut, normalised, words_of
 
-TRAIN_FILE = "train.jsonl"
-HELD_OUT_FILE = "held_out.jsonl"
 CURATED_FILE = "curated.jsonl"
 BEGINNER_FILE = "beginner.jsonl"
 DEFAULT_ROWS = 400_000
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """`training` rows have prompt, code and family; `held_out` rows also their check and split."""
+def make_bundle(
+    folder: Path,
+    *,
+    rows: int = DEFAULT_ROWS,
+    seed: int = 0,
+    check: bool = False,
+    processes: int = 1,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> Split:
+    """The rows written by hand in `folder` and those grown; the same ones for the same `rows` and `seed`.
 
-    training: list[dict[str, str]]
-    held_out: list[dict[str, str]]
+    Training rows have prompt, code and family; held-out rows also their check and split. With `check`, every grown
+    row has passed its own.
 
-
-def make_bundle(folder: Path, *, rows: int = DEFAULT_ROWS, seed: int = 0) -> Bundle:
-    """The rows written by hand in `folder` and those grown; the same bundle for the same arguments.
-
-    Raises `BuildFailed` for a family whose check fails.
+    Raises:
+        InvalidDataset: a file written by hand is missing, or has a bad row. Nothing was grown then.
+        BuildFailed: a family is wrong.
     """
-    grown = build(rows, seed)
-    beginner = [_plain(row) | {"split": BEGINNER} for row in read_rows(folder / BEGINNER_FILE)]
-    held_out = [row for row in grown if row["split"] != TRAIN] + beginner
+    curated = _written_by_hand(folder / CURATED_FILE)
+    beginner = [replace(row, extra=row.extra | {"split": BEGINNER}) for row in _written_by_hand(folder / BEGINNER_FILE)]
+    grown = build(rows, seed, check=check, processes=processes, on_progress=on_progress)
+    held_out = [row for row in grown if kind_of(row) != TRAIN] + beginner
     known, asked_by_hand = HeldOut(held_out), HeldOut(beginner)
-    training = [row for row in grown if row["split"] == TRAIN and asked_by_hand.leaked_by(row) is None]
+    training = [row for row in grown if kind_of(row) == TRAIN and asked_by_hand.leaked_by(row) is None]
     unseen = unseen_words(training, held_out)
     by_hand = [
-        row
-        for row in map(_plain, read_rows(folder / CURATED_FILE))
-        if known.leaked_by(row, by_hand=True) is None and words_of(row["code"]).isdisjoint(unseen)
+        row for row in curated if known.leaked_by(row, by_hand=True) is None and words_of(row.code).isdisjoint(unseen)
     ]
-    taken = {normalised(row["prompt"]) for row in by_hand}
-    kept = [row for row in training if normalised(row["prompt"]) not in taken]
-    training = [{key: row[key] for key in ("prompt", "code", "family")} for row in by_hand + kept]
-    return Bundle(training, held_out)
+    taken = {normalised(row.prompt) for row in by_hand}
+    kept = [row for row in training if normalised(row.prompt) not in taken]
+    return Split([Row(row.prompt, row.code, {"family": row.extra["family"]}) for row in by_hand + kept], held_out)
 
 
-def unseen_words(training: Iterable[Mapping[str, str]], held_out: Iterable[Mapping[str, str]]) -> set[str]:
+def unseen_words(training: Iterable[Row], held_out: Iterable[Row]) -> set[str]:
     """What the codes of `held_out_slots` have and those of `training` have not: their unseen values."""
-    unseen = set().union(*(words_of(row["code"]) for row in held_out if row["split"] == "held_out_slots"))
-    for row in training:
-        unseen -= words_of(row["code"])
-    return unseen
+    unseen = set().union(*(words_of(row.code) for row in held_out if kind_of(row) == "held_out_slots"))
+    return unseen - words_of("\n".join(row.code for row in training))
 
 
-def write_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write both files into `folder`, each whole."""
-    write_jsonl(bundle.training, folder / TRAIN_FILE)
-    write_jsonl(bundle.held_out, folder / HELD_OUT_FILE)
-
-
-def _plain(row: Row) -> dict[str, str]:
-    return {"prompt": row.prompt, "code": row.code, **row.extra}
+def _written_by_hand(path: Path) -> list[Row]:
+    rows = read_rows(path)
+    for number, row in enumerate(rows, start=1):
+        if missing := [key for key in ("family", "check") if not isinstance(row.extra.get(key), str)]:
+            raise InvalidDataset(f"{path}, row {number} has no {' and no '.join(missing)}: {row.prompt!r}.")
+    return rows

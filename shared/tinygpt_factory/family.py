@@ -98,6 +98,7 @@ class Family:
         """The check with the imports that the code takes for granted."""
         return f"{self.imports}\n{self.check}" if self.imports else self.check
 
+    @cached_property
     def as_function(self) -> Family:
         """The same task with its expression returned from a function, and its check calling that."""
         call = f"$fn({', '.join('$' + slot for slot in self.variables)})"

@@ -39,20 +39,28 @@ class NoSuchValues(Exception):
 
 @dataclass(frozen=True)
 class Drawn:
-    """One rendered row of a family. `values` are the slots of its code, `shown` what the prompt has in their place."""
+    """One rendered row of a family. `slots` are the values of all its slots, `values` those of its code, and `shown`
+    what the prompt has in place of some."""
 
     family: Family
     prompt: str
     code: str
-    check: str
-    values: Mapping[str, str]
+    slots: Mapping[str, str]
     shown: Mapping[str, str]
+
+    @property
+    def values(self) -> dict[str, str]:
+        return {slot: self.slots[slot] for slot in sorted(self.family.code_slots)}
+
+    @property
+    def check(self) -> str:
+        """The Python that passes only if the code is right."""
+        return fill(self.family.full_check, self.slots)
 
 
 def expand(text: str, rng: Random) -> str:
     """Pick one synonym for every `[name]` and one alternative of every group, the innermost first."""
-    while match := _SYNONYM.search(text):
-        text = text[: match.start()] + rng.choice(SYNONYMS[match[1]]) + text[match.end() :]
+    text = _SYNONYM.sub(lambda match: rng.choice(SYNONYMS[match[1]]), text)
     while match := _ALTERNATIVES.search(text):
         text = text[: match.start()] + rng.choice(match[1].split("|")) + text[match.end() :]
     return " ".join(text.split()).replace(" ,", ",")
@@ -72,14 +80,13 @@ def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue,
     text = expand(phrasing.text, rng)
     as_function = family.is_function or (bool(family.fn) and phrasing.request and rng.random() < AS_FUNCTION)
     if as_function and not family.is_function:
-        family = family.as_function()
+        family = family.as_function
     unnamed = as_function and rng.random() < UNNAMED and _only_mentioned(family, text)
     text = _framed(text, phrasing, as_function, rng)
     values = _values(family, text, unnamed, rng, draw_value)
     text, shown = _mentioned(family, text, values, unnamed, rng)
     prompt = fill(_slips(text, rng, typo_share), {**values, **shown})
-    in_code = {slot: values[slot] for slot in sorted(family.code_slots)}
-    return Drawn(family, prompt, fill(family.code, values), fill(family.full_check, values), in_code, shown)
+    return Drawn(family, prompt, fill(family.code, values), values, shown)
 
 
 def render(family: Family, values: Mapping[str, str]) -> tuple[str, str]:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.full_disk import full_disk
 from tinygpt.contracts.errors import InvalidDataset, StorageFull
+from tinygpt.data.bundled import bundled_rows
 from tinygpt.data.rows import Row, read_rows, row_from, write_rows
-from tinygpt.data.store import bundled_rows, store_dataset
+from tinygpt.data.store import store_dataset
 
 ROWS = [Row("one", "1"), Row("two", "2", {"family": "numbers"})]
 

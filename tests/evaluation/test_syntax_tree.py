@@ -2,8 +2,8 @@
 
 import pytest
 
+from tinygpt.data.bundled import bundled_rows
 from tinygpt.data.rows import read_rows
-from tinygpt.data.store import bundled_rows
 from tinygpt.evaluation.syntax_tree import SameCode, normalised
 
 CODE = "def total(xs):\n    return sum(x.size for x in xs if x.name != 'a b')"

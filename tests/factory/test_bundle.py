@@ -2,29 +2,30 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from tinygpt_factory.build import HELD_OUT_ROWS, Builder, Row, run_check
-from tinygpt_factory.bundle import (
-    BEGINNER_FILE,
-    CURATED_FILE,
-    HELD_OUT_FILE,
-    TRAIN_FILE,
-    make_bundle,
-    unseen_words,
-)
+from tinygpt.contracts.errors import InvalidDataset
+from tinygpt.data.bundled import HELD_OUT_FILE, bundled_rows
+from tinygpt.data.rows import Row, read_rows
+from tinygpt_factory.build import HELD_OUT_ROWS, Builder
+from tinygpt_factory.bundle import BEGINNER_FILE, CURATED_FILE, make_bundle, unseen_words
+from tinygpt_factory.checks import run_check
 from tinygpt_factory.families import all_families
-from tinygpt_factory.split import BEGINNER, HELD_OUT, HeldOut, normalised, words_of
+from tinygpt_factory.kinds import BEGINNER, HELD_OUT, kind_of
+from tinygpt_factory.leaks import HeldOut, normalised, words_of
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 
 
+TRAIN_FILE = "train.jsonl"
+
+
 def rows_of(name: str) -> list[Row]:
-    with (DATA / name).open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    return read_rows(bundled_rows("bundled") if name == TRAIN_FILE else DATA / name)
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +34,20 @@ def held_out() -> list[Row]:
 
 
 def test_every_kind_is_held_out(held_out: list[Row]) -> None:
-    assert {row["split"] for row in held_out} == {*HELD_OUT, BEGINNER}
+    assert {kind_of(row) for row in held_out} == {*HELD_OUT, BEGINNER}
 
 
 def test_the_beginners_prompts_are_held_out_as_they_were_written(held_out: list[Row]) -> None:
-    written = [row | {"split": BEGINNER} for row in rows_of(BEGINNER_FILE)]
+    written = [replace(row, extra=row.extra | {"split": BEGINNER}) for row in rows_of(BEGINNER_FILE)]
 
-    assert [row for row in held_out if row["split"] == BEGINNER] == written
-    assert len({normalised(row["prompt"]) for row in written}) == len(written) >= 100
+    assert [row for row in held_out if kind_of(row) == BEGINNER] == written
+    assert len({normalised(row.prompt) for row in written}) == len(written) >= 100
 
 
 def test_the_beginners_checks_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for row in rows_of(BEGINNER_FILE):
-        run_check(row["code"], row["check"])
+        run_check(row.code, row.extra["check"])
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_there_are_as_many_different_rows_as_the_data_card_says(training: list[R
 
     counts = {name: int(count.replace(",", "")) for name, count in re.findall(r"^\| `(\S+)` \| ([\d,]+) ", card, re.M)}
 
-    assert counts == {name: len({normalised(row["prompt"]) for row in rows}) for name, rows in files.items()}
+    assert counts == {name: len({normalised(row.prompt) for row in rows}) for name, rows in files.items()}
     assert len(training) >= 20_000
 
 
@@ -69,18 +70,18 @@ def test_what_is_held_out_is_what_the_families_give_today(
     held_out: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where checks write
-    builder = Builder(all_families(), seed=0)
+    builder = Builder(all_families(), check=True)
 
-    drawn = [row for split in HELD_OUT for row in builder.grow(split, HELD_OUT_ROWS, None)]
+    drawn = [row for kind in HELD_OUT for row in builder.grow(kind, HELD_OUT_ROWS)]
 
-    shipped = [row for row in held_out if row["split"] != BEGINNER]
-    assert sorted(sorted(row.items()) for row in drawn) == sorted(sorted(row.items()) for row in shipped)
+    shipped = [row for row in held_out if kind_of(row) != BEGINNER]
+    assert sorted(row.to_json() for row in drawn) == sorted(row.to_json() for row in shipped)
 
 
 def test_no_training_row_gives_a_held_out_row_away(training: list[Row], held_out: list[Row]) -> None:
     known = HeldOut(held_out)
-    written = {row["prompt"] for row in rows_of(CURATED_FILE)}
-    by_hand = list(takewhile(lambda row: row["prompt"] in written, training))
+    written = {row.prompt for row in rows_of(CURATED_FILE)}
+    by_hand = list(takewhile(lambda row: row.prompt in written, training))
 
     assert [row for row in by_hand if known.leaked_by(row, by_hand=True)] == []
     assert [row for row in training if known.leaked_by(row)] == []
@@ -89,16 +90,16 @@ def test_no_training_row_gives_a_held_out_row_away(training: list[Row], held_out
 
 def test_every_row_of_unseen_values_has_one_that_no_training_code_has(training: list[Row], held_out: list[Row]) -> None:
     unseen = unseen_words(training, held_out)
-    of_slots = [row for row in held_out if row["split"] == "held_out_slots"]
+    of_slots = [row for row in held_out if kind_of(row) == "held_out_slots"]
 
-    without = [row["code"] for row in of_slots if words_of(row["code"]).isdisjoint(unseen)]
+    without = [row.code for row in of_slots if words_of(row.code).isdisjoint(unseen)]
 
     assert len(without) <= 0.1 * len(of_slots)
 
 
 def test_rows_written_by_hand_have_no_unseen_value(training: list[Row], held_out: list[Row]) -> None:
-    by_hand = {row["prompt"] for row in rows_of(CURATED_FILE)}
-    grown = [row for row in training if row["prompt"] not in by_hand]
+    by_hand = {row.prompt for row in rows_of(CURATED_FILE)}
+    grown = [row for row in training if row.prompt not in by_hand]
 
     assert unseen_words(grown, held_out) == unseen_words(training, held_out)
 
@@ -115,15 +116,14 @@ def test_a_wording_that_was_held_out_is_found_in_a_row_written_by_hand(
 ) -> None:
     known = HeldOut(
         [
-            {
-                "prompt": held_out_prompt,
-                "code": code.format("old_ratings"),
-                "family": "families.name",
-                "split": "held_out_phrasings",
-            }
+            Row(
+                held_out_prompt,
+                code.format("old_ratings"),
+                {"family": "families.name", "split": "held_out_phrasings"},
+            )
         ]
     )
-    row = {"prompt": by_hand, "code": code.format("data"), "family": "a.name_of_its_own"}
+    row = Row(by_hand, code.format("data"), {"family": "a.name_of_its_own"})
 
     assert known.leaked_by(row) is None
     assert known.leaked_by(row, by_hand=True)
@@ -139,6 +139,34 @@ def test_rows_that_give_a_beginners_prompt_away_are_left_out(tmp_path: Path) -> 
 
     bundle = make_bundle(tmp_path, rows=2_000)
 
-    prompts = [row["prompt"] for row in bundle.training]
+    prompts = [row.prompt for row in bundle.training]
     assert "turn word around" in prompts
     assert not {"Spell word backwards!", "spell word backwards"} & set(prompts)
+
+
+@pytest.mark.parametrize("name", [CURATED_FILE, BEGINNER_FILE])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "can't be read: no such file"),
+        ("no row\n", "line 1: not JSON"),
+        ('{"prompt": "a", "code": "b", "check": "pass"}\n', "row 1 has no family"),
+        ('{"prompt": "a", "code": "b", "family": "a.b"}\n', "row 1 has no check"),
+    ],
+    ids=["missing", "not rows", "no family", "no check"],
+)
+def test_a_bad_input_is_named_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str | None, said: str
+) -> None:
+    def build(*_: object, **__: object) -> list[Row]:
+        raise AssertionError("rows were grown")
+
+    monkeypatch.setattr("tinygpt_factory.bundle.build", build)
+    for each in (CURATED_FILE, BEGINNER_FILE):
+        (tmp_path / each).write_bytes((DATA / each).read_bytes())
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_text(content)
+
+    with pytest.raises(InvalidDataset, match=f"(?i){name}.*{said}"):
+        make_bundle(tmp_path, rows=2_000)

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tinygpt_factory.build import run_check
+from tinygpt_factory.checks import run_check
 from tinygpt_factory.families import Family, all_families
 from tinygpt_factory.family import MINIMUM_PHRASINGS, gives
 from tinygpt_factory.pools import POOLS

@@ -16,9 +16,9 @@ from tinygpt_factory.invented import (
     invented_phrase,
     name_like_a_task,
 )
+from tinygpt_factory.kinds import is_held_out_value
 from tinygpt_factory.pools import POOLS
 from tinygpt_factory.slots import INVENTED, Pool
-from tinygpt_factory.split import is_held_out_value
 
 NAMES = [invented_name(Random(seed)) for seed in range(3000)]
 

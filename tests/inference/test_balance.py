@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygpt.data.bundled import bundled_rows
 from tinygpt.data.byte_pair import BytePairTokenizer
 from tinygpt.data.rows import read_rows
-from tinygpt.data.store import bundled_rows
 from tinygpt.data.tokenizer import EOS, CharacterTokenizer, Tokenizer
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.postprocess import closers, parses

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from tests.inference.decoders import TOKENIZER
 from tests.known_ngrams import know_ngrams
 from tinygpt.contracts.models import SERVED_WEIGHTS, WeightFormat
+from tinygpt.data.bundled import bundled_rows
 from tinygpt.data.rows import read_rows
-from tinygpt.data.store import bundled_rows
 from tinygpt.data.tokenizer import CODE, EOS, PROMPT
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.compiled_decoder import PREFILL_ROWS, CompiledDecoder

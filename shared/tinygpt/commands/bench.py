@@ -13,7 +13,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from tinygpt.commands.failures import EXIT_INTERRUPTED, CtrlC, one_sentence
-from tinygpt.data.store import bundled_rows
+from tinygpt.data.bundled import bundled_rows
 from tinygpt.durable import write_whole
 
 app = typer.Typer()

@@ -12,8 +12,8 @@ from rich.progress import Progress as ProgressBar
 from tinygpt.commands.failures import EXIT_INTERRUPTED, one_sentence
 from tinygpt.contracts.errors import InvalidCheckpoint, InvalidDataset
 from tinygpt.contracts.models import BEST_CHECKPOINT, TRAINING_ROWS, WeightFormat
+from tinygpt.data.bundled import held_out_rows
 from tinygpt.data.rows import Row, evenly_spaced, read_rows
-from tinygpt.data.store import held_out_rows
 from tinygpt.durable import open_whole
 from tinygpt.evaluation.sandbox import WHAT_THIS_IS_NOT
 

@@ -14,7 +14,7 @@ from rich.progress import Progress as ProgressBar
 
 from tinygpt.commands.failures import EXIT_INTERRUPTED, CtrlC, one_sentence
 from tinygpt.contracts.runs import Progress, TrainRequest
-from tinygpt.data.store import bundled_rows
+from tinygpt.data.bundled import bundled_rows
 from tinygpt.data.tokenizer import TokenizerKind
 from tinygpt.training.tracking import TrackerName, trackers
 

@@ -1,35 +1,32 @@
-"""Stored datasets: `<dataset_id>/rows.jsonl` and `card.json`, named by the hash of their rows and never changed."""
+"""Stored datasets: `<dataset_id>/rows.jsonl` and `card.json`, named by the hash of their rows and never changed.
+
+The bundled datasets have such ids too, but are stored nowhere: their rows come with the installation.
+"""
 
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tinygpt.contracts.datasets import DatasetCard, ValidationReport
 from tinygpt.contracts.errors import InvalidDataset
-from tinygpt.contracts.runs import BundledDataset
+from tinygpt.data.bundled import bundled_card, bundled_rows, dataset_id_of
 from tinygpt.data.rows import Format, Row, scan_rows, write_rows
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH, token_length, validate
 from tinygpt.durable import sha256_of, storage_errors, sync_folder, write_whole
 
-
-def bundled_rows(dataset: BundledDataset) -> Path:
-    """A dataset that comes with the project: in the checkout's `data/`, or beside the installed package."""
-    return _bundled_file({"bundled": "train.jsonl", "curated": "curated.jsonl"}[dataset])
+ROWS_FILE = "rows.jsonl"
 
 
-def held_out_rows() -> Path:
-    """What a model trained on the bundled dataset is tested with."""
-    return _bundled_file("held_out.jsonl")
+def rows_of(datasets: Path, dataset_id: str, *, poll: Callable[[], object] = lambda: None) -> Path:
+    """The rows of a dataset: those stored under `datasets`, or else the bundled ones of that id. Calls `poll` now and
+    then if these must be grown first.
 
-
-def _bundled_file(name: str) -> Path:
-    package = Path(__file__).resolve().parents[1]
-    for candidate in (package.parents[1] / "data" / name, package / "bundled" / name):
-        if candidate.exists():
-            return candidate
-    raise InvalidDataset(f"data/{name} is missing from this installation.")
+    Raises `InvalidDataset` if bundled rows are missing and can't be grown, or are not the pinned ones.
+    """
+    stored = datasets / dataset_id / ROWS_FILE
+    return bundled_rows(dataset_id, poll=poll) if not stored.exists() and bundled_card(dataset_id) else stored
 
 
 def store_dataset(
@@ -55,9 +52,11 @@ def store_dataset(
         datasets.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=datasets, prefix=".incoming-"))
     try:
-        rows = staging / "rows.jsonl"
+        rows = staging / ROWS_FILE
         write_rows(rows, _good_rows(source, format, context_length))
-        dataset_id = f"d-{sha256_of(rows)[:16]}"
+        dataset_id = dataset_id_of(sha256_of(rows))
+        if card := bundled_card(dataset_id):
+            return card.model_copy(update={"report": report})
         target = datasets / dataset_id
         if not (target / "card.json").exists():
             card = DatasetCard(

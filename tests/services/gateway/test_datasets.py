@@ -9,7 +9,7 @@ from services.gateway.settings import GatewaySettings
 from tests.conftest import wait_until
 from tests.services.conftest import ROWS
 from tests.services.gateway.conftest import JSONL, error_of, stored
-from tinygpt.data.store import bundled_rows
+from tinygpt.data.bundled import bundled_rows
 from tinygpt.runtime.volume import Volume
 
 

@@ -2,30 +2,31 @@
 
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from random import Random
 
 import pytest
 from rapidfuzz import fuzz
 
-from tinygpt_factory.build import Row, build
+from tinygpt.data.rows import Row
+from tinygpt_factory.build import build
 from tinygpt_factory.families import all_families
 from tinygpt_factory.invented import altered_name
-from tinygpt_factory.pools import POOLS
-from tinygpt_factory.rendering import draw
-from tinygpt_factory.slots import Pool
-from tinygpt_factory.split import (
+from tinygpt_factory.kinds import (
     HELD_OUT,
-    SIMILAR,
     TRAIN,
     held_out_pairs,
     held_out_phrasing,
     is_held_out_value,
-    leaks,
-    normalised,
+    kind_of,
     operation_pairs,
     training_phrasings,
     training_value,
 )
+from tinygpt_factory.leaks import SIMILAR, leaks, normalised
+from tinygpt_factory.pools import POOLS
+from tinygpt_factory.rendering import draw
+from tinygpt_factory.slots import Pool
 
 FAMILIES = {family.name: family for family in all_families()}
 UNSEEN_PAIRS = held_out_pairs(FAMILIES.values())
@@ -37,11 +38,11 @@ def rows() -> list[Row]:
 
 
 def of(rows: list[Row], split: str) -> list[Row]:
-    return [row for row in rows if row["split"] == split]
+    return [row for row in rows if kind_of(row) == split]
 
 
 def test_every_split_has_its_share(rows: list[Row]) -> None:
-    counts = Counter(row["split"] for row in rows)
+    counts = Counter(kind_of(row) for row in rows)
     assert set(counts) == {TRAIN, *HELD_OUT}
     assert all(counts[split] == 100 for split in HELD_OUT)
 
@@ -53,18 +54,18 @@ def test_no_leak_is_left(rows: list[Row]) -> None:
 def test_no_leak_is_left_by_a_comparison_with_everything(rows: list[Row]) -> None:
     """The same, without the blocks that make it fast: same prompt, or same code and nearly the same prompt."""
     training = defaultdict(list)
-    prompts = {normalised(row["prompt"]) for row in of(rows, TRAIN)}
+    prompts = {normalised(row.prompt) for row in of(rows, TRAIN)}
     for row in of(rows, TRAIN):
-        training["".join(row["code"].split())].append(normalised(row["prompt"]))
+        training["".join(row.code.split())].append(normalised(row.prompt))
     for row in rows:
-        if row["split"] != TRAIN:
-            assert normalised(row["prompt"]) not in prompts
-            same_code = training["".join(row["code"].split())]
-            assert all(fuzz.ratio(normalised(row["prompt"]), prompt) < 97 for prompt in same_code)
+        if kind_of(row) != TRAIN:
+            assert normalised(row.prompt) not in prompts
+            same_code = training["".join(row.code.split())]
+            assert all(fuzz.ratio(normalised(row.prompt), prompt) < 97 for prompt in same_code)
 
 
 def row(prompt: str, code: str, split: str, family: str = "lists.reverse") -> Row:
-    return {"prompt": prompt, "code": code, "family": family, "check": "", "split": split}
+    return Row(prompt, code, {"family": family, "check": "", "split": split})
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_a_planted_near_duplicate_is_found(training: Row, split: str) -> None:
 def test_a_planted_row_among_all_is_found(rows: list[Row]) -> None:
     for split in HELD_OUT:
         held_out = of(rows, split)[0]
-        planted = {**held_out, "prompt": "please " + held_out["prompt"], "split": TRAIN}
+        planted = Row("please " + held_out.prompt, held_out.code, held_out.extra | {"split": TRAIN})
         assert leaks([*rows, planted]) == [(planted, held_out)]
 
 
@@ -93,7 +94,7 @@ def test_a_held_out_wording_with_other_names_is_a_leak_only_for_phrasings() -> N
     training = row("mirror the list ages", "ages[::-1]", "train")
     held_out = row("mirror the list prices", "prices[::-1]", "held_out_phrasings")
     assert leaks([training, held_out])
-    assert not leaks([training, {**held_out, "split": "held_out_slots"}])
+    assert not leaks([training, replace(held_out, extra=held_out.extra | {"split": "held_out_slots"})])
 
 
 def test_another_wording_is_no_leak() -> None:
@@ -129,12 +130,12 @@ def test_training_prompts_never_name_a_held_out_variable(rows: list[Row]) -> Non
     odd = {name for name in names if "_" in name or any(letter.isdigit() or letter.isupper() for letter in name)}
     assert odd
     for row in of(rows, TRAIN):
-        assert not odd & set(re.findall(r"\w+", row["prompt"])), row
+        assert not odd & set(re.findall(r"\w+", row.prompt)), row
 
 
 def test_every_held_out_slots_row_has_a_value_that_training_never_has(rows: list[Row]) -> None:
-    seen = {token for row in of(rows, TRAIN) for token in re.findall(r"\w+", row["code"])}
-    unseen = [row for row in of(rows, "held_out_slots") if set(re.findall(r"\w+", row["code"])) - seen]
+    seen = {token for row in of(rows, TRAIN) for token in re.findall(r"\w+", row.code)}
+    unseen = [row for row in of(rows, "held_out_slots") if set(re.findall(r"\w+", row.code)) - seen]
     assert len(unseen) >= 0.9 * len(of(rows, "held_out_slots"))
 
 
@@ -154,10 +155,10 @@ def test_a_whole_template_of_every_family_is_held_out() -> None:
 def test_held_out_pairs_are_never_together_in_training(rows: list[Row]) -> None:
     assert UNSEEN_PAIRS
     for row in rows:
-        unseen = operation_pairs(FAMILIES[row["family"]]) & UNSEEN_PAIRS
-        assert bool(unseen) == (row["split"] == "held_out_compositions"), row
+        unseen = operation_pairs(FAMILIES[row.extra["family"]]) & UNSEEN_PAIRS
+        assert bool(unseen) == (kind_of(row) == "held_out_compositions"), row
 
 
 def test_each_operation_of_a_held_out_pair_is_seen_in_other_pairs(rows: list[Row]) -> None:
-    seen = {part for row in of(rows, TRAIN) for pair in operation_pairs(FAMILIES[row["family"]]) for part in pair}
+    seen = {part for row in of(rows, TRAIN) for pair in operation_pairs(FAMILIES[row.extra["family"]]) for part in pair}
     assert {part for pair in UNSEEN_PAIRS for part in pair} <= seen
