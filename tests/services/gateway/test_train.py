@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import free_port
 from tests.services.gateway.conftest import BODY_ROWS, JSONL, StartGateway, error_of
 from tinygpt.contracts.runs import DEFAULT_DATASET
+from tinygpt.data.bundled import bundled_card
 from tinygpt.runtime.runs import RunStore
 from tinygpt.runtime.volume import Volume
 
@@ -23,10 +24,21 @@ def test_a_run_is_accepted_recorded_and_queued(gateway: httpx.Client, runs: RunS
     assert [stored.run_id for stored in runs.active()] == [record["run_id"]]
 
 
-def test_an_empty_request_trains_on_the_bundled_data(gateway: httpx.Client, volume: Volume) -> None:
+def test_an_empty_request_trains_on_the_bundled_data_and_stores_nothing(gateway: httpx.Client, volume: Volume) -> None:
     record = gateway.post("/train", json={}).json()
     assert record["request"]["dataset"] == DEFAULT_DATASET
-    assert volume.card(record["dataset_id"]).report.statistics.rows >= 150
+    card = bundled_card(record["dataset_id"])
+    assert card is not None
+    assert card.name == DEFAULT_DATASET
+    assert not list(volume.datasets.glob("*"))
+
+
+@pytest.mark.parametrize("dataset", ["bundled", "curated"])
+def test_the_bundled_data_are_trained_on_by_their_id_too(gateway: httpx.Client, dataset: str) -> None:
+    by_name = gateway.post("/train", json={"dataset": dataset}).json()
+    by_id = gateway.post("/train", json={"dataset": by_name["dataset_id"]})
+    assert by_id.status_code == 202
+    assert by_id.json()["dataset_id"] == by_name["dataset_id"]
 
 
 def test_a_stored_dataset_is_trained_on_by_its_id(gateway: httpx.Client) -> None:
