@@ -9,7 +9,8 @@ from fastapi import Depends, Header, Request
 from prometheus_client import CollectorRegistry
 
 from services.model_server.metrics import DecodingMetrics
-from services.model_server.model_holder import Held, ModelHolder
+from services.model_server.model_holder import ModelHolder
+from services.model_server.model_loading import ServedModel
 from services.model_server.settings import ModelServerSettings
 from tinygpt.contracts.generation import GenerateDelta, GenerateRequest, GenerateResponse
 from tinygpt.contracts.models import Liveness, ModelServerHealth
@@ -37,21 +38,21 @@ class ModelServer:
             slots=lambda: self.models.slots,
         )
 
-    async def answer(self, held: Held, requests: Sequence[GenerateRequest]) -> list[GenerateResponse]:
+    async def answer(self, model: ServedModel, requests: Sequence[GenerateRequest]) -> list[GenerateResponse]:
         """Take all requests or none. Raises `InvalidRequest`, `QueueFull`. Cancelling the task frees the slots."""
-        answers = await held.generator.answer_all(requests)
+        answers = await model.generator.answer_all(requests)
         for answer in answers:
             self.metrics.answered(answer)
         return answers
 
     async def stream(
-        self, held: Held, requests: Sequence[GenerateRequest]
+        self, model: ServedModel, requests: Sequence[GenerateRequest]
     ) -> AsyncGenerator[tuple[int, GenerateDelta | GenerateResponse], None]:
         """Deltas as they come, and each request's answer when it has ended, with the number of the request.
 
         Raises what `answer` does before the first item. `aclose` frees the slots.
         """
-        async with contextlib.aclosing(held.generator.stream_all(requests)) as stream:
+        async with contextlib.aclosing(model.generator.stream_all(requests)) as stream:
             async for number, item in stream:
                 if isinstance(item, GenerateResponse):
                     self.metrics.answered(item)
@@ -63,11 +64,11 @@ class ModelServer:
         return liveness if self.models.alive else liveness.model_copy(update={"status": "stalled"})
 
     def health(self) -> ModelServerHealth:
-        held = self.models.held
+        model = self.models.served
         return ModelServerHealth(
-            status="ok" if held else "no_model" if self.models.none_promoted else "loading",
-            reason=self.models.why_not(),
-            model=held.info if held else None,
+            status="ok" if model else "no_model" if self.models.none_promoted else "loading",
+            reason=self.models.reason,
+            model=model.info if model else None,
             uptime_seconds=round(time.monotonic() - self._started_at, 1),
             running=self.models.running,
             waiting=self.models.waiting,

@@ -1,4 +1,4 @@
-"""What the model server reads from the environment, beside what every service reads."""
+"""The model server's settings, in addition to those of every service."""
 
 from typing import Literal
 

@@ -6,7 +6,7 @@ import threading
 from fastapi import APIRouter, Request, Response
 
 from services.model_server.context import Seconds, ServerDep
-from services.model_server.model_holder import Held
+from services.model_server.model_loading import ServedModel
 from tinygpt.contracts.explain import ExplainRequest, Explanation
 from tinygpt.http.deadline import while_connected
 from tinygpt.http.endpoints import EXPLAIN
@@ -20,13 +20,13 @@ router = APIRouter(tags=["generate"])
 async def explain(body: ExplainRequest, request: Request, server: ServerDep, seconds: Seconds) -> Response:
     deadline = asyncio.get_running_loop().time() + seconds
     async with while_connected(request.receive, seconds), server.explanations.place(deadline):
-        with server.models.in_use() as held:
-            return json_response(await _explain_in_thread(held, body))
+        with server.models.in_use() as model:
+            return json_response(await _explain_in_thread(model, body))
 
 
-async def _explain_in_thread(held: Held, body: ExplainRequest) -> Explanation:
+async def _explain_in_thread(model: ServedModel, body: ExplainRequest) -> Explanation:
     """If it is cancelled, it waits until the thread has stopped, within a token, so that the place stays taken."""
-    generator, stopped = held.generator, threading.Event()
+    generator, stopped = model.generator, threading.Event()
     explaining = asyncio.create_task(
         asyncio.to_thread(
             explain_answer,

@@ -22,15 +22,15 @@ async def generate(body: GenerateRequest, request: Request, server: ServerDep, s
     if body.stream:
         return EventStream(_events(server, body, answer_id), seconds=seconds)
     async with while_connected(request.receive, seconds):
-        with server.models.in_use() as held:
-            (answer,) = await server.answer(held, [body])
+        with server.models.in_use() as model:
+            (answer,) = await server.answer(model, [body])
     answer.id = answer_id
     return json_response(answer)
 
 
 async def _events(server: ModelServer, body: GenerateRequest, answer_id: str) -> AsyncGenerator[bytes, None]:
-    with server.models.in_use() as held:
-        async with contextlib.aclosing(server.stream(held, [body])) as stream:
+    with server.models.in_use() as model:
+        async with contextlib.aclosing(server.stream(model, [body])) as stream:
             async for _, item in stream:
                 item.id = answer_id
                 yield sse_event(item.model_dump_json(), "answer" if isinstance(item, GenerateResponse) else "delta")

@@ -55,21 +55,21 @@ async def _respond(
 async def _answer(
     server: ModelServer, body: CompletionRequest | ChatCompletionRequest, format_: type[AnswerFormat]
 ) -> BaseModel:
-    with server.models.in_use() as held:
-        require_served(body.model, held.info)
-        answers = await server.answer(held, body.as_generate_requests())
-    return format_(held.info, held.generator.tokenizer).whole(answers)
+    with server.models.in_use() as model:
+        require_served(body.model, model.info)
+        answers = await server.answer(model, body.as_generate_requests())
+    return format_(model.info, model.generator.tokenizer).whole(answers)
 
 
 async def _events(
     server: ModelServer, body: CompletionRequest | ChatCompletionRequest, format_: type[AnswerFormat]
 ) -> AsyncGenerator[bytes, None]:
-    with server.models.in_use() as held:
-        require_served(body.model, held.info)
+    with server.models.in_use() as model:
+        require_served(body.model, model.info)
         requests = body.as_generate_requests()
-        form = format_(held.info, held.generator.tokenizer)
+        form = format_(model.info, model.generator.tokenizer)
         async with (
-            contextlib.aclosing(server.stream(held, requests)) as stream,
+            contextlib.aclosing(server.stream(model, requests)) as stream,
             contextlib.aclosing(
                 chunk_events(stream, form, n=requests[0].n, include_usage=body.include_usage)
             ) as events,

@@ -2,10 +2,12 @@
 
 import gc
 import weakref
+from typing import Any
 
 import pytest
 
-from services.model_server.model_holder import Held, ModelHolder
+from services.model_server import model_holder, model_loading
+from services.model_server.model_loading import ServedModel
 from tests.conftest import wait_until
 from tests.services.conftest import StoreModel
 from tests.services.model_server.conftest import Server, promoted, wait_for_model
@@ -32,15 +34,15 @@ def test_what_a_replaced_model_leaves_in_a_cycle_is_collected(
     server: Server, volume: Volume, store_model: StoreModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: list[weakref.ref[_Cycle]] = []
-    load = ModelHolder._load
+    load = model_loading.load_model
 
-    def with_cycle(holder: ModelHolder, run_id: str, sha256: str) -> Held:
-        held, cycle = load(holder, run_id, sha256), _Cycle()
-        held.generator.cycle = cycle  # type: ignore[attr-defined]
+    def with_cycle(*args: Any, **kwargs: Any) -> ServedModel:
+        model, cycle = load(*args, **kwargs), _Cycle()
+        model.generator.cycle = cycle  # type: ignore[attr-defined]
         left.append(weakref.ref(cycle))
-        return held
+        return model
 
-    monkeypatch.setattr(ModelHolder, "_load", with_cycle)
+    monkeypatch.setattr(model_holder, "load_model", with_cycle)
     promoted(volume, store_model, "r-1")
     client = server()
     wait_for_model(client, "r-1")

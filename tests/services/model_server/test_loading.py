@@ -143,4 +143,4 @@ def test_a_server_told_to_stop_while_a_model_loads_leaves_no_model_behind(
     holder.start()
     assert loading.wait(20)
     holder.stop()
-    assert (len(closed), holder.held, holder.problem, holder.alive) == (1, None, None, False)
+    assert (len(closed), holder.served, holder.problem, holder.alive) == (1, None, None, False)
