@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 def main() -> None:
-    # Threads of a busy machine that wait by spinning cost a training step a factor of three and more.
+    # On a busy machine, threads that wait by spinning make a training step three times slower or more.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     settings = load_settings(TrainerSettings)
     configure_logging("trainer", format=settings.log_format, level=settings.log_level)
@@ -35,7 +35,7 @@ def main() -> None:
     worker = TrainerWorker(queue, RunStore(connect(settings), queue), settings)
     log.info("trainer ready", queue=queue.name)
     worker.work(logging_level="WARNING")
-    if not worker.told_to_stop:
+    if not worker.stop_requested:
         sys.exit("The trainer lost Redis or met a bug and stops; start it again.")
 
 

@@ -1,4 +1,4 @@
-"""`python -m services.trainer.health`: exit 0 while the worker turns. The container's health check."""
+"""`python -m services.trainer.health`: exit 0 if the worker is alive. The container's health check."""
 
 import sys
 import time
@@ -14,9 +14,9 @@ def main() -> None:
     try:
         age = time.time() - alive_file.stat().st_mtime
     except FileNotFoundError:
-        sys.exit("The trainer has not started to work.")
+        sys.exit("The trainer has not started yet.")
     if age > _STALLED_SECONDS:
-        sys.exit(f"The trainer has been still for {age:.0f} s.")
+        sys.exit(f"The trainer has shown no sign of life for {age:.0f} s.")
 
 
 if __name__ == "__main__":

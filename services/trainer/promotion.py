@@ -1,4 +1,4 @@
-"""Whether a new model is served: the challenger against the model served now, on the challenger's held-out rows."""
+"""Promotion: whether a new model (the challenger) replaces the served one, by its held-out rows."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -25,10 +25,10 @@ def judge(
     mode: Literal["auto", "always", "never"],
     poll: Callable[[], object],
 ) -> Promotion:
-    """Decide by `mode`; `auto` takes the lower bits per character of code, which no tokenizer can bend.
+    """Decide by `mode`. `auto` promotes the model with fewer bits per character of code; at a tie, nothing changes.
 
-    Both are scored on the rows that fit both contexts. Calls `poll` between batches. `run_id` is the challenger's:
-    a run whose worker was lost after the promotion is judged once more.
+    That measure does not depend on the tokenizer. Both are scored on the rows that fit both contexts. Calls `poll`
+    between batches. If the worker was lost after the promotion, the run is judged again, so `run_id` may be served.
     """
     if mode == "never":
         return Promotion(promoted=False, reason="the request says never")
@@ -36,7 +36,7 @@ def judge(
         return Promotion(promoted=True, reason="the request says always")
     current = volume.current()
     if current is not None and current.run_id == run_id:
-        return Promotion(promoted=True, reason="it is served already")
+        return Promotion(promoted=True, reason="it is already served")
     served = _loaded(volume, current)
     if served is None:
         return Promotion(promoted=True, reason="no other model is served")

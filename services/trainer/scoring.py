@@ -1,4 +1,4 @@
-"""How well a new model answers: a sample of rows that it never saw, judged by running their checks."""
+"""Scoring a new model: its answers to a sample of rows that it never saw, judged by running their checks."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -21,25 +21,25 @@ log = structlog.get_logger()
 
 _SAMPLE = 50
 _SLOTS = 32
-"""Prompts that are answered at once."""
+"""Prompts answered at once."""
 _BACKEND: Backend = "torch"
-"""So few answers are written before the compiled decoder's kernels would be compiled."""
+"""Compiling the compiled decoder's kernels would take longer than these few answers."""
 
 
 class ScoringStopped(Exception):
-    """The run was cancelled or told to yield while its model was scored."""
+    """The run was cancelled or has to yield while its model is scored."""
 
 
 def score(
     checkpoint: Checkpoint, request: TrainRequest, split: Split, should_stop: Callable[[], bool]
 ) -> EvaluationSummary | None:
-    """Judge some of the rows that the run did not learn from and that have a `check`; None where none has, where they
-    can't be read, or where code can't be run apart.
+    """Judge some of the rows that the run did not learn from and that have a `check`.
 
-    Raises `ScoringStopped` when `should_stop()` says so, and `LeaseLost` as that does.
+    None if there are no such rows, if they can't be read, or if this machine has no sandbox. Raises `ScoringStopped`
+    if `should_stop()` is true, and `LeaseLost` if that raises it.
     """
 
-    def told(_progress: EvaluationProgress) -> None:
+    def check_stop(_progress: EvaluationProgress) -> None:
         if should_stop():
             raise ScoringStopped
 
@@ -57,7 +57,7 @@ def score(
                 backend=_BACKEND,
             )
         ) as generator:
-            return evaluate(generator, sample, workers=1, on_progress=told).summary()
+            return evaluate(generator, sample, workers=1, on_progress=check_stop).summary()
     except LeaseLost:
         raise
     except (TinyGPTError, OSError) as error:
@@ -66,5 +66,5 @@ def score(
 
 
 def _unseen_rows(request: TrainRequest, split: Split) -> Sequence[Row]:
-    """The bundled dataset brings its own, held out by more than the prompt."""
+    """The bundled dataset has its own held-out rows, which differ by more than the prompt."""
     return read_rows(held_out_rows()) if request.dataset == DEFAULT_DATASET else split.held_out

@@ -1,4 +1,4 @@
-"""What the trainer reads from the environment, beside what every service reads."""
+"""The trainer's settings, in addition to those of every service."""
 
 from pathlib import Path
 from typing import Annotated

@@ -99,7 +99,7 @@ def test_a_run_cancelled_while_its_model_is_judged_is_not_promoted(
 ) -> None:
     def cancel_then_judge(*arguments: Any) -> Any:
         runs.cancel(run_id)
-        monkeypatch.setattr("services.trainer.reporter._POLL_EVERY_SECONDS", 0.0)
+        monkeypatch.setattr("services.trainer.reporter._POLL_SECONDS", 0.0)
         arguments[-1]()  # as between two batches of a longer judgement
         return judge(*arguments)
 
