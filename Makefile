@@ -59,7 +59,7 @@ test-tracking: $(INSTALLED)  ## The tests of W&B and MLflow, offline, in a venv 
 	@for site in .venv-tracking/lib/python*/site-packages; do \
 	   $(BIN)/python -c 'import sys; print(*(path for path in sys.path if "site-packages" in path), sep="\n")' > $$site/main.pth; done
 	@deploy/install .venv-tracking -e '.[model,wandb,mlflow,tensorboard]'
-	@.venv-tracking/bin/python -m pytest tests/training/test_tracking.py
+	@.venv-tracking/bin/python -m pytest tests/training/tracking
 
 bench-train: $(INSTALLED)  ## Training against the tutorial's way; ARGS=--help says what can be measured
 	@$(BIN)/python -m benchmarks.bench_train $(ARGS)

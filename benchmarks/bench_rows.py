@@ -154,7 +154,7 @@ def run(rows: Path, folder: Path, context_length: int, batch_size: int, steps: i
 
 def _store(rows: Path, folder: Path, context_length: int) -> TokenStore:
     """As the service does it: the content of the file is known from its dataset's name."""
-    return prepare_tokens(rows, folder, held_out_share=0.1, context_length=context_length, source_hash="benchmark")
+    return prepare_tokens(rows, folder, context_length=context_length, source_hash="benchmark")
 
 
 def _own_mib() -> float:

@@ -58,7 +58,7 @@ def make_checkpoint(network: ModelConfig, path: Path, steps: int, seed: int = 0)
     tokenizer = CharacterTokenizer.from_corpus(text for row in rows for text in (row.prompt, row.code))
     shape = replace(network, vocab_size=tokenizer.vocab_size, context_length=CONTEXT_LENGTH, dropout=0.0)
     torch.manual_seed(seed)
-    config = TrainConfig(model=shape, batch_size=_BATCH, warmup_steps=steps // 10, seed=seed)
+    config = TrainConfig(model=shape, batch_size=_BATCH, seed=seed)
     examples = [_endless(row, tokenizer) for row in rows]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -187,7 +187,7 @@ def test_the_formula_counts_the_operations_that_torch_counts(data: Data, more: d
     # torch counts the operations that attention is made of, not those inside its fused one.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         for part in parts:
-            loss, _ = training_loss(loop.model, part, future_weight=0.3)
+            loss, _ = training_loss(loop.model, part)
             loss.backward()  # type: ignore[no-untyped-call]
 
     computed, useful = step_flops(loop.model, parts, sum(head_positions))

@@ -25,7 +25,6 @@ _PLAIN = TrainConfig(
     optimizer="adamw",
     batch_size=8,
     learning_rate=1e-2,
-    warmup_steps=5,
     max_steps=30,
     max_seconds=None,
     evaluations=6,
@@ -44,7 +43,6 @@ _AS_THE_PRESETS = replace(
     PRESETS["default"],
     model=replace(PRESETS["default"].model, context_length=32, width=64, heads=2, ngram_rows=512),
     batch_size=8,
-    warmup_steps=5,
     max_steps=30,
     max_seconds=None,
     evaluations=6,
@@ -53,9 +51,7 @@ _AS_THE_PRESETS = replace(
 )
 VARIANTS = {
     "plain": _PLAIN,
-    "modern in bf16": replace(
-        _MODERN, model=replace(_MODERN.model, dropout=0.1), micro_batches=2, precision="bf16", max_steps=30
-    ),
+    "modern in bf16": replace(_MODERN, model=replace(_MODERN.model, dropout=0.1), precision="bf16", max_steps=30),
     "as the presets in bf16": replace(_AS_THE_PRESETS, precision="bf16"),
     "as the presets in fp32": replace(_AS_THE_PRESETS, precision="fp32"),
     # Two processes have unlike shares of these steps. AdamW: Muon in bf16 and Adagrad's first steps, which are signs,

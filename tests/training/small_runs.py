@@ -15,7 +15,6 @@ CONFIG = TrainConfig(
     model=ModelConfig(context_length=32, layers=1, heads=2, width=16, dropout=0.1, ngrams=(2, 3), ngram_rows=64),
     batch_size=8,
     learning_rate=1e-2,
-    warmup_steps=5,
     max_steps=30,
     max_seconds=None,
     evaluations=3,

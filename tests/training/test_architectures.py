@@ -34,7 +34,6 @@ def test_a_few_dozen_steps_lower_the_loss(architecture: Architecture, precision:
     config = TrainConfig(
         model=ModelConfig(context_length=32, layers=2, heads=2, width=16, dropout=0.0, architecture=architecture),
         batch_size=8,
-        warmup_steps=5,
         max_steps=40,
         max_seconds=None,
         evaluations=40,

@@ -172,6 +172,41 @@ def test_the_checkpoint_of_another_run_is_refused_and_left_untouched(
     assert {path.name: sha256_of(path) for path in tmp_path.iterdir()} == before
 
 
+REMOVED = {
+    "micro_batches": 1,
+    "muon_momentum": 0.9,
+    "warmup_steps": 50,
+    "future_weight": 0.3,
+    "betas": (0.9, 0.95),
+    "gradient_clip": 1.0,
+    "held_out_share": 0.1,
+}
+"""What `last.pt` had beside today's options when these could be set."""
+
+
+def test_a_checkpoint_with_options_that_were_removed_resumes(tmp_path: Path, uninterrupted: Path) -> None:
+    train(CONFIG, ROWS, [StopAfter(12)], folder=tmp_path)
+    saved = load_checkpoint(tmp_path / "last.pt")
+    saved.training["config"] |= REMOVED
+    save_checkpoint(saved, tmp_path / "last.pt")
+
+    assert train(CONFIG, ROWS, folder=tmp_path).steps == 30
+    assert differences(state_of(tmp_path / "last.pt"), state_of(uninterrupted / "last.pt")) == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("gradient_clip", 2.0), ("betas", (0.9, 0.99)), ("micro_batches", 4)])
+def test_a_removed_option_that_had_another_value_is_one_clear_error(tmp_path: Path, name: str, value: object) -> None:
+    train(CONFIG, ROWS, [StopAfter(5)], folder=tmp_path)
+    saved = load_checkpoint(tmp_path / "last.pt")
+    saved.training["config"] |= REMOVED | {name: value}
+    save_checkpoint(saved, tmp_path / "last.pt")
+
+    with pytest.raises(TrainingFailed, match=rf"last\.pt was trained with {name}=") as caught:
+        train(CONFIG, ROWS, folder=tmp_path)
+
+    assert f"this version has only {name}={REMOVED[name]!r}" in one_sentence(caught.value)
+
+
 def test_a_last_checkpoint_of_another_version_is_one_clear_error(tmp_path: Path) -> None:
     train(CONFIG, ROWS, [StopAfter(5)], folder=tmp_path)
     saved = load_checkpoint(tmp_path / "last.pt")

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tinygpt.training.config import TrainConfig
-from tinygpt.training.schedule import budget_used, learning_rate_scale
+from tinygpt.training.schedule import WARMUP_STEPS, budget_used, learning_rate_scale
 
-CONFIG = TrainConfig(decay_from=0.0, final_learning_rate_share=0.1, warmup_steps=10, max_steps=100, max_seconds=None)
+CONFIG = TrainConfig(decay_from=0.0, final_learning_rate_share=0.1, max_steps=500, max_seconds=None)
 
 
 def scale(step: int, config: TrainConfig = CONFIG) -> float:
@@ -15,30 +15,26 @@ def scale(step: int, config: TrainConfig = CONFIG) -> float:
 
 
 def test_the_first_step_already_learns() -> None:
-    assert scale(0) == pytest.approx(0.1)
+    assert scale(0) == pytest.approx(1 / WARMUP_STEPS)
 
 
 def test_the_warm_up_is_linear_and_ends_at_the_decaying_line() -> None:
-    assert [scale(step) for step in range(9)] == pytest.approx([0.1 * (step + 1) for step in range(9)])
-    assert scale(10) == pytest.approx(1 - 0.9 * 0.1)
+    assert [scale(step) for step in range(45)] == pytest.approx([(step + 1) / 50 for step in range(45)])
+    assert scale(50) == pytest.approx(1 - 0.9 * 0.1)
 
 
 def test_the_decay_is_linear_and_ends_at_the_final_share() -> None:
-    falls = [scale(step) - scale(step + 1) for step in range(10, 100)]
+    falls = [scale(step) - scale(step + 1) for step in range(50, 500)]
 
-    assert falls == pytest.approx([falls[0]] * 90)
-    assert scale(100) == pytest.approx(0.1)
+    assert falls == pytest.approx([falls[0]] * 450)
+    assert scale(500) == pytest.approx(0.1)
 
 
-def test_until_the_decay_begins_the_peak_is_kept() -> None:
+def test_the_peak_lasts_until_the_decay_begins() -> None:
     config = replace(CONFIG, decay_from=0.6)
 
-    assert [scale(step, config) for step in range(9, 61)] == [1.0] * 52
-    assert [scale(step, config) for step in (70, 80, 100)] == pytest.approx([0.775, 0.55, 0.1])
-
-
-def test_without_a_warm_up_the_first_step_has_the_peak() -> None:
-    assert learning_rate_scale(TrainConfig(warmup_steps=0), 0, 0.0) == 1.0
+    assert [scale(step, config) for step in range(49, 301)] == [1.0] * 252
+    assert [scale(step, config) for step in (350, 400, 500)] == pytest.approx([0.775, 0.55, 0.1])
 
 
 @pytest.mark.parametrize(
@@ -51,4 +47,4 @@ def test_the_budget_that_is_further_used_counts(max_steps: int | None, max_secon
 
 
 def test_no_more_than_the_whole_budget_is_used() -> None:
-    assert budget_used(CONFIG, step=500, elapsed=0.0) == 1.0
+    assert budget_used(CONFIG, step=600, elapsed=0.0) == 1.0

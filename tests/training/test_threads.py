@@ -20,7 +20,6 @@ CONFIG = TrainConfig(
     batch_size=9,
     max_steps=12,
     max_seconds=None,
-    warmup_steps=2,
     evaluations=2,
 )
 

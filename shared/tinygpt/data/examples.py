@@ -12,6 +12,8 @@ from tinygpt.data.tokenizer import Tokenizer
 
 IGNORED = -100
 """The label of a position that is not learned from: the prompt, and padding (the `ignore_index` of the loss)."""
+HELD_OUT_SHARE = 0.1
+"""Share of the rows that a run is validated on."""
 TOO_FEW_PROMPTS = "the data has fewer than two distinct prompts: one to learn from and one to test with"
 
 
@@ -60,7 +62,7 @@ class Split:
     held_out: list[Row]
 
 
-def split_rows(rows: Sequence[Row], held_out_share: float = 0.1) -> Split:
+def split_rows(rows: Sequence[Row], held_out_share: float = HELD_OUT_SHARE) -> Split:
     """Hold out whole prompts by a hash of the prompt, so that no prompt is on both sides.
 
     A prompt's side does not depend on the order of the rows. Exact repetitions count once. The held-out side is in the

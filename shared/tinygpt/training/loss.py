@@ -13,6 +13,8 @@ from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import Batch, collate, round_up
 from tinygpt.training.threads import ONE_THREAD, Threads
 
+FUTURE_WEIGHT = 0.3
+"""Weight of each later token's loss, relative to the next token's."""
 _VALIDATION_ROWS_AT_ONCE = 32
 _LABELLED_STEP = 256
 
@@ -24,16 +26,16 @@ def masked_loss(model: TinyGPT, batch: Batch) -> tuple[Tensor, int]:
     return _cross_entropy(model.head(features), batch.labels, labelled), len(labelled)
 
 
-def training_loss(model: TinyGPT, batch: Batch, future_weight: float) -> tuple[Tensor, float]:
+def training_loss(model: TinyGPT, batch: Batch) -> tuple[Tensor, float]:
     """What a batch is learned by, and its `masked_loss` in nats: that, and the loss of every later token that the model
-    foretells (`ModelConfig.future_tokens`), summed over the positions that have one, times `future_weight`."""
+    foretells (`ModelConfig.future_tokens`), summed over the positions that have one, times `FUTURE_WEIGHT`."""
     labelled = _labelled(batch)
     features = _features(model, batch, labelled)
     loss = _cross_entropy(model.head(features), batch.labels, labelled)
     nats = loss.item()
     for ahead, logits in enumerate(model.future_logits(features), 1):
         later = F.pad(batch.labels[:, ahead:], (0, ahead), value=IGNORED)
-        loss = loss + future_weight * _cross_entropy(logits, later, labelled)
+        loss = loss + FUTURE_WEIGHT * _cross_entropy(logits, later, labelled)
     return loss, nats
 
 

@@ -12,6 +12,13 @@ from tinygpt.training.muon import Muon
 from tinygpt.training.rowwise_adagrad import RowwiseAdagrad
 from tinygpt.training.threads import ONE_THREAD, Threads
 
+BETAS = (0.9, 0.95)
+"""AdamW's, as in GPT-3 (Brown et al., 2020) and nanoGPT."""
+GRADIENT_CLIP = 1.0
+"""Largest norm of the gradient of all that AdamW learns, taken together."""
+MUON_MOMENTUM = 0.9
+"""docs/experiments.md has what other values gave."""
+
 
 class Optimizers:
     """Up to four torch optimisers that step as one: AdamW, Muon, and row-wise Adagrad for tables of n-grams.
@@ -21,7 +28,6 @@ class Optimizers:
     """
 
     def __init__(self, model: TinyGPT, config: TrainConfig) -> None:
-        self._gradient_clip = config.gradient_clip
         self._weights = list(model.parameters())
         self._originals = [weight if weight.dtype == torch.float32 else _original(weight) for weight in self._weights]
         original = {id(weight): own for weight, own in zip(self._weights, self._originals, strict=True)}
@@ -41,7 +47,7 @@ class Optimizers:
                 muon = Muon(
                     half,
                     lr=config.muon_learning_rate,
-                    momentum=config.muon_momentum,
+                    momentum=MUON_MOMENTUM,
                     weight_decay=config.muon_weight_decay,
                     dtype=model.head.weight.dtype,
                 )
@@ -55,7 +61,7 @@ class Optimizers:
         for weight, own in self._rounded():
             assert weight.grad is not None
             own.grad, weight.grad = weight.grad.float(), None
-        torch.nn.utils.clip_grad_norm_(self._clipped, self._gradient_clip)
+        torch.nn.utils.clip_grad_norm_(self._clipped, GRADIENT_CLIP)
         for optimizer, peak in self._parts:
             for group in optimizer.param_groups:
                 group["lr"] = peak * learning_rate_scale
@@ -104,4 +110,4 @@ def _adamw(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.A
         {"params": [p for p in parameters if p.dim() == 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() != 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=True)

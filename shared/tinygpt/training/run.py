@@ -94,7 +94,6 @@ def token_store_for(
     return prepare_tokens(
         source,
         folder,
-        held_out_share=config.held_out_share,
         context_length=config.model.context_length,
         tokenizer=config.tokenizer,
         source_hash=source_hash,
@@ -106,11 +105,8 @@ def _start_or_resume(
     config: TrainConfig, data: TokenStore, folder: Path, world: World, poll: Callable[[], object]
 ) -> TrainingState:
     """A new model and its optimisers, or what `last.pt` in `folder` holds of them. Raises as `train` does."""
-    prepared_for = (data.held_out_share, data.context_length, data.tokenizer_kind)
-    if prepared_for != (config.held_out_share, config.model.context_length, config.tokenizer):
-        raise TrainingFailed(
-            "Training can't start: the tokens were prepared for another held_out_share, context_length or tokenizer."
-        )
+    if (data.context_length, data.tokenizer_kind) != (config.model.context_length, config.tokenizer):
+        raise TrainingFailed("Training can't start: the tokens were prepared for another context_length or tokenizer.")
     if not world.agree((asdict(replace(config, threads=None)), data.data_sha256)):
         raise TrainingFailed(
             "The processes disagree on the data or the settings: give all of them the same rows and options."

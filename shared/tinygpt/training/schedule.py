@@ -2,6 +2,8 @@
 
 from tinygpt.training.config import TrainConfig
 
+WARMUP_STEPS = 50
+
 
 def budget_used(config: TrainConfig, step: int, elapsed: float) -> float:
     """How far the run is, 0 to 1, by whichever of steps and seconds is further."""
@@ -12,7 +14,7 @@ def budget_used(config: TrainConfig, step: int, elapsed: float) -> float:
 
 def learning_rate_scale(config: TrainConfig, step: int, used: float) -> float:
     """The share of the peak learning rate at step `step` (from 0), with the share `used` of the budget behind it."""
-    warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    warm = min(1.0, (step + 1) / WARMUP_STEPS)
     of_decay = max(0.0, used - config.decay_from) / (1.0 - config.decay_from)
     decayed = 1.0 - (1.0 - config.final_learning_rate_share) * of_decay
     return min(warm, decayed)

@@ -12,7 +12,7 @@ from tinygpt.contracts.errors import TrainingFailed
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tinygpt.training.config import TrainConfig
+from tinygpt.training.config import TrainConfig, without_removed_options
 from tinygpt.training.distributed import World
 from tinygpt.training.frequent_ngrams import model_with
 from tinygpt.training.optimizer import Optimizers
@@ -100,7 +100,16 @@ class TrainingState:
         saved, resume = checkpoint.training, checkpoint.resume
         if not resume:
             raise TrainingFailed(f"{path} has no state to resume from: train into another folder, or delete it.")
-        if any(saved.get(name) != value for name, value in self.identity.items()):
+        try:
+            identity = {
+                "config": without_removed_options(saved.get("config", {})),
+                "data_sha256": saved.get("data_sha256"),
+            }
+        except ValueError as error:
+            raise TrainingFailed(
+                f"{path} was trained with {error}: train into another folder, or delete it."
+            ) from error
+        if identity != self.identity:
             raise TrainingFailed(
                 f"{path} is from a run with other settings or other data: train into another folder, or delete it."
             )

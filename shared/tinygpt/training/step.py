@@ -59,10 +59,10 @@ def take_step(
     def forward_and_backward(part: Sequence[Example]) -> tuple[list[Tensor], float]:
         """The gradient that these rows add to the step's, and their summed loss in nats."""
         batch = _batch(part, config, epoch).to(model.device)
-        loss, nats = training_loss(model, batch, config.future_weight)
+        loss, nats = training_loss(model, batch)
         return gradient_of(loss / labels, state.weights), nats
 
-    parts = split_groups(groups, config.micro_batches * max(len(groups), threads.number))
+    parts = split_groups(groups, max(len(groups), threads.number))
     results = threads.map(forward_and_backward, parts)
 
     nats, characters = world.sum(sum(nats for _, nats in results), sum(_character_count(row, state) for row in rows))

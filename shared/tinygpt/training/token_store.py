@@ -29,7 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygpt.contracts.errors import InvalidDataset, TrainingFailed
-from tinygpt.data.examples import Example, encode_row, example_of, first_training_hash, normalise, prompt_hash
+from tinygpt.data.examples import (
+    HELD_OUT_SHARE,
+    Example,
+    encode_row,
+    example_of,
+    first_training_hash,
+    normalise,
+    prompt_hash,
+)
 from tinygpt.data.rows import Row, stream_rows
 from tinygpt.data.tokenizer import EOS, Tokenizer, TokenizerKind, make_tokenizer, tokenizer_from_dict
 from tinygpt.durable import open_whole, sha256_of, storage_errors, sync_folder, write_whole
@@ -128,7 +136,7 @@ def prepare_tokens(
     source: Path | Sequence[Row],
     folder: Path,
     *,
-    held_out_share: float,
+    held_out_share: float = HELD_OUT_SHARE,
     context_length: int,
     tokenizer: TokenizerKind = "characters",
     source_hash: str | None = None,
