@@ -10,6 +10,7 @@ import typer
 
 from tests.docs.pages import PAGES, ROOT, name
 from tinygpt.cli import app
+from tinygpt_factory.__main__ import app as factory
 
 CODE = re.compile(r"^ *```(?:sh|console)\n(.*?)^ *```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
 ASSIGNMENTS = r"(?:\S+=\S+ )*"
@@ -25,6 +26,8 @@ def _shown(page: Path, command: str) -> list[str]:
 
 def _command(words: list[str]) -> Any:
     """The command that `words` begin with; `KeyError` if there is none."""
+    if words[:2] == ["data", "build"]:  # passed on to the factory
+        return typer.main.get_command(factory)
     command: Any = typer.main.get_command(app)
     for word in words:
         if not hasattr(command, "commands"):
