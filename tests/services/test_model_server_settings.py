@@ -39,10 +39,10 @@ def test_slots_and_places_to_wait_are_as_many_as_set(server: Server, volume: Vol
 @pytest.mark.parametrize("decoder", ["torch", "compiled"])
 def test_the_decoder_is_the_one_that_is_set(server: Server, volume: Volume, decoder: str) -> None:
     store_scripted_model(volume, "r-1", "x")
-    client = server(model_server_decoder=decoder, model_server_slots=2, model_server_weights="float32")
+    client = server(model_server_decoder=decoder, model_server_slots=2, model_server_weights="bfloat16")
     wait_for_model(client, "r-1")
 
     model = health(client).model
 
     assert model is not None
-    assert (model.decoder, model.weights) == (decoder, "float32")
+    assert (model.decoder, model.weights) == (decoder, "float32" if decoder == "torch" else "bfloat16")
