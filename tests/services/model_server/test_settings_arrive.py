@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.services.conftest import PROMPT, ROWS, Server, count, health, store_scripted_model, wait_for_model
+from tests.services.conftest import PROMPT, ROWS, store_scripted_model
+from tests.services.model_server.conftest import Server, count, health, wait_for_model
 from tinygpt.runtime.volume import Volume
 
 UNUSABLE = "= = ="

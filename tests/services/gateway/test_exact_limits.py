@@ -1,38 +1,15 @@
 """Limits of the gateway at their edges: bodies of exactly the limit, the limit of each path, idempotency by dataset."""
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from services.gateway.app import create_app
-from services.gateway.settings import GatewaySettings
-from tests.services.conftest import ROWS, serving
-
-ANSWER = {"code": "x", "raw": "x", "source": "model"}
-BODY_ROWS = [json.loads(row.to_json()) for row in ROWS]
-Gateway = Callable[..., httpx.Client]
-
-
-async def model_server(_request: httpx.Request) -> httpx.Response:
-    return httpx.Response(200, json=ANSWER)
-
-
-@pytest.fixture
-def gateway(gateway_settings: GatewaySettings) -> Iterator[Gateway]:
-    """`gateway(**settings)`: a client of a gateway, before a model server that answers everything."""
-    with contextlib.ExitStack() as stack:
-
-        def start(**settings: Any) -> httpx.Client:
-            app = create_app(gateway_settings.model_copy(update=settings), transport=httpx.MockTransport(model_server))
-            url = stack.enter_context(serving(app))
-            return stack.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
-
-        yield start
+from tests.services.conftest import ROWS
+from tests.services.gateway.conftest import BODY_ROWS, StartGateway
 
 
 def padded(body: dict[str, Any], size: int) -> bytes:
@@ -52,9 +29,9 @@ def sent(client: httpx.Client, path: str, body: bytes, *, chunked: bool = False)
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
 @pytest.mark.parametrize(("path", "body"), [("/generate", {"prompt": "p"}), ("/explain", {"prompt": "p"})])
 def test_a_body_of_exactly_a_megabyte_is_accepted_and_a_byte_more_is_not(
-    gateway: Gateway, path: str, body: dict[str, Any], chunked: bool
+    start_gateway: StartGateway, path: str, body: dict[str, Any], chunked: bool
 ) -> None:
-    client = gateway()
+    client = start_gateway()
 
     assert sent(client, path, padded(body, 1_000_000), chunked=chunked).status_code == 200
     too_large = sent(client, path, padded(body, 1_000_001), chunked=chunked)
@@ -66,8 +43,8 @@ def test_a_body_of_exactly_a_megabyte_is_accepted_and_a_byte_more_is_not(
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
 @pytest.mark.parametrize("path", ["/train", "/datasets"])
-def test_rows_have_the_limit_on_uploads_exactly(gateway: Gateway, path: str, chunked: bool) -> None:
-    client = gateway(max_upload_mb=1.25)
+def test_rows_have_the_limit_on_uploads_exactly(start_gateway: StartGateway, path: str, chunked: bool) -> None:
+    client = start_gateway(max_upload_mb=1.25)
 
     def accepted(size: int) -> bool:
         rows = {"rows": BODY_ROWS}
@@ -81,15 +58,15 @@ def test_rows_have_the_limit_on_uploads_exactly(gateway: Gateway, path: str, chu
     assert not accepted(1_250_001)
 
 
-def test_a_smaller_limit_on_uploads_holds_for_rows_and_for_nothing_else(gateway: Gateway) -> None:
-    client = gateway(max_upload_mb=0.1)
+def test_a_smaller_limit_on_uploads_holds_for_rows_and_for_nothing_else(start_gateway: StartGateway) -> None:
+    client = start_gateway(max_upload_mb=0.1)
 
     assert sent(client, "/train", padded({"rows": BODY_ROWS}, 100_001)).status_code == 413
     assert sent(client, "/generate", padded({"prompt": "p"}, 100_001)).status_code == 200
 
 
-def test_rows_that_differ_under_one_idempotency_key_are_a_conflict(gateway: Gateway) -> None:
-    client = gateway()
+def test_rows_that_differ_under_one_idempotency_key_are_a_conflict(start_gateway: StartGateway) -> None:
+    client = start_gateway()
     headers = {"Idempotency-Key": "k"}
     first = client.post("/train", json={"rows": BODY_ROWS}, headers=headers)
     again = client.post("/train", json={"rows": BODY_ROWS}, headers=headers)
@@ -100,8 +77,8 @@ def test_rows_that_differ_under_one_idempotency_key_are_a_conflict(gateway: Gate
     assert (other.status_code, other.json()["error"]["code"]) == (409, "conflict")
 
 
-def test_keys_with_their_scopes_and_rates_come_from_the_settings(gateway: Gateway) -> None:
-    client = gateway(api_keys=SecretStr("k1:generate;k2:train"), rate_limit="2/hour")
+def test_keys_with_their_scopes_and_rates_come_from_the_settings(start_gateway: StartGateway) -> None:
+    client = start_gateway(api_keys=SecretStr("k1:generate;k2:train"), rate_limit="2/hour")
 
     def status(key: str) -> int:
         return client.post("/generate", json={"prompt": "p"}, headers={"Authorization": f"Bearer {key}"}).status_code
@@ -111,8 +88,8 @@ def test_keys_with_their_scopes_and_rates_come_from_the_settings(gateway: Gatewa
     assert status("k3") == 401
 
 
-def test_no_more_runs_than_the_setting_says_may_wait(gateway: Gateway) -> None:
-    client = gateway(max_queued_runs=2)
+def test_no_more_runs_than_the_setting_says_may_wait(start_gateway: StartGateway) -> None:
+    client = start_gateway(max_queued_runs=2)
 
     statuses = [client.post("/train", json={"rows": BODY_ROWS, "seed": seed}).status_code for seed in range(3)]
 
