@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tinygpt.data.rows import Row
 from tinygpt.data.tokenizer import CharacterTokenizer
-from tinygpt.inference.decoder import Written
+from tinygpt.inference.decoder import SlotOutput
 from tinygpt.inference.engine import Engine
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex
@@ -37,9 +37,9 @@ class ScriptedDecoder:
         answer = self._answers[self._tokenizer.decode(self._prompts[slot])]
         self._due[slot] = self._tokenizer.encode(answer if isinstance(answer, str) else answer[sampling.seed % 1_009])
 
-    def step(self, steps: int = 1) -> list[Written]:  # noqa: ARG002
+    def step(self, steps: int = 1) -> list[SlotOutput]:  # noqa: ARG002
         due, self._due = self._due, {}
-        return [Written(slot, ids, [0.0] * len(ids), [], "eos") for slot, ids in due.items()]
+        return [SlotOutput(slot, ids, [0.0] * len(ids), [], "eos") for slot, ids in due.items()]
 
     def interrupt(self) -> None:
         """A step takes no time."""

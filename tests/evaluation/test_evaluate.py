@@ -16,7 +16,7 @@ from tinygpt.evaluation.answers import Sampling, answer_all
 from tinygpt.evaluation.evaluate import EvaluationProgress, evaluate
 from tinygpt.evaluation.page import render_page
 from tinygpt.evaluation.report import EvaluationReport
-from tinygpt.inference.decoder import Written
+from tinygpt.inference.decoder import SlotOutput
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex
 
@@ -214,7 +214,7 @@ def test_the_listener_is_told_every_second_even_while_no_answer_comes(monkeypatc
     told = threading.Event()
     step = generator.engine._decoder.step
 
-    def step_once_told(steps: int = 1) -> Sequence[Written]:
+    def step_once_told(steps: int = 1) -> Sequence[SlotOutput]:
         assert told.wait(30)
         return step(steps)
 

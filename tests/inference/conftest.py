@@ -1,4 +1,4 @@
-"""One CPU thread for torch: these models are too small to share, and the other cores may be busy.
+"""One CPU thread for torch: these models are too small for more, and the other cores may be busy.
 
 Properties have no deadline: a busy machine is slow, not wrong.
 """

@@ -17,7 +17,7 @@ CONFIG = ModelConfig(
 
 
 def random_model(*, ends: bool, config: ModelConfig = CONFIG) -> TinyGPT:
-    """Random weights, large enough that its choices differ; with `ends` off, it never writes `<EOS>`."""
+    """Random weights, large enough that its choices differ. Without `ends` it never generates `<EOS>`."""
     torch.manual_seed(0)
     model = know_ngrams(TinyGPT(config).eval())
     with torch.no_grad():

@@ -11,7 +11,7 @@ from tests.inference.decoders import BACKENDS, TOKENIZER, decoder, precise_model
 from tinygpt.contracts.errors import TinyGPTError
 from tinygpt.data.tokenizer import CODE, PROMPT
 from tinygpt.inference.backend import Backend
-from tinygpt.inference.decoder import Decoder, Written, decode
+from tinygpt.inference.decoder import Decoder, SlotOutput, decode
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.scheduler import Scheduler
 from tinygpt.inference.sequence import Finished, SequenceOutput, SequenceRequest
@@ -98,11 +98,11 @@ class PacedDecoder:
         self.steps: list[int] = []
         self.now = 0.0
 
-    def step(self, steps: int = 1) -> Sequence[Written]:
+    def step(self, steps: int = 1) -> Sequence[SlotOutput]:
         self.steps.append(steps)
-        written = self._real.step(steps)
-        self.now += 0.01 * sum(len(part.ids) for part in written)
-        return written
+        outputs = self._real.step(steps)
+        self.now += 0.01 * sum(len(output.ids) for output in outputs)
+        return outputs
 
 
 class FailingDecoder:
@@ -114,7 +114,7 @@ class FailingDecoder:
         self.prefill, self.begin, self.interrupt, self.free = real.prefill, real.begin, real.interrupt, real.free
         self._steps = 0
 
-    def step(self, steps: int = 1) -> Sequence[Written]:
+    def step(self, steps: int = 1) -> Sequence[SlotOutput]:
         self._steps += 1
         if self._steps == 3:
             raise RuntimeError("out of memory")

@@ -1,4 +1,4 @@
-"""Brackets and quotes stay balanced: every rule, and that it and post-processing see the same text alike."""
+"""Brackets and quotes stay balanced: every rule, and agreement with post-processing."""
 
 import numpy as np
 import pytest
@@ -17,11 +17,11 @@ CODES = [row.code for row in read_rows(bundled_rows("bundled"))[:2000]]
 CHARACTERS = CharacterTokenizer.from_corpus(["é"])
 BYTE_PAIRS = BytePairTokenizer.from_corpus([*CODES, "])", "'''", '"""'] * 2, vocab_size=600)
 SPECIAL = "()[]{}'\"\\#\n"
-pieces = st.lists(st.sampled_from([*SPECIAL, "'''", '"""', "x", " ", "é"]), max_size=30).map("".join)
+texts = st.lists(st.sampled_from([*SPECIAL, "'''", '"""', "x", " ", "é"]), max_size=30).map("".join)
 
 
 class Vocabulary:
-    """What may follow a text, asked of one tokenizer."""
+    """What may follow a text, with one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -74,9 +74,9 @@ def test_what_may_not_follow(text: str, refused: set[str]) -> None:
     assert characters.refused(text) == refused
 
 
-@given(pieces)
+@given(texts)
 def test_a_text_that_may_end_needs_no_closing(text: str) -> None:
-    """Read one character after another, each as far as it may follow."""
+    """Read character by character as long as each may follow."""
     ids: list[int] = []
     for token in characters.ids(text):
         if characters.may_follow(ids)[token]:
@@ -95,8 +95,8 @@ def test_code_that_parses_is_never_refused(vocabulary: Vocabulary) -> None:
             assert vocabulary.may_follow(ids[:i])[token], (code, i)
 
 
-@given(pieces)
-def test_a_token_of_several_characters_may_follow_where_each_of_them_may(text: str) -> None:
+@given(texts)
+def test_a_token_of_several_characters_may_follow_if_each_of_them_may(text: str) -> None:
     ids = byte_pairs.ids(text)
     read = BYTE_PAIRS.decode(ids)
     each = characters.ids(read)
@@ -109,5 +109,5 @@ def test_a_token_of_several_characters_may_follow_where_each_of_them_may(text: s
             break
 
 
-def test_control_tokens_that_are_never_generated_stay_so() -> None:
+def test_control_tokens_are_still_never_generated() -> None:
     assert characters.may_follow([])[:EOS] == [False] * EOS

@@ -1,4 +1,4 @@
-"""Beam search against the search of everything, where everything is little."""
+"""Beam search against a search of all answers, where there are few."""
 
 import itertools
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tinygpt.model.transformer import TinyGPT
 CONFIG = ModelConfig(vocab_size=9, context_length=12, layers=1, heads=2, width=16, dropout=0.0, tie_weights=False)
 """The control tokens and four others, 5 to 8."""
 PROMPT_IDS = [2, 5, 6, 3]
-MOST = 4
+MAX_NEW_TOKENS = 4
 
 
 def model(architecture: Architecture = "transformer", seed: int = 0) -> TinyGPT:
@@ -31,11 +31,11 @@ def model(architecture: Architecture = "transformer", seed: int = 0) -> TinyGPT:
 
 @torch.inference_mode()
 def every_answer(gpt: TinyGPT, length_penalty: float) -> list[Hypothesis]:
-    """All that can be written in `MOST` tokens, the best first."""
+    """Every answer of up to `MAX_NEW_TOKENS` tokens, best first."""
     answers = []
-    for length in range(MOST + 1):
+    for length in range(MAX_NEW_TOKENS + 1):
         for ids in itertools.product(range(5, 9), repeat=length):
-            ended = length < MOST
+            ended = length < MAX_NEW_TOKENS
             written = [*ids, EOS] if ended else list(ids)
             logits = gpt(torch.tensor([PROMPT_IDS + written]))[0, len(PROMPT_IDS) - 1 : -1]
             logprob = float(logits.log_softmax(-1)[range(len(written)), written].sum())
@@ -46,12 +46,12 @@ def every_answer(gpt: TinyGPT, length_penalty: float) -> list[Hypothesis]:
 
 @pytest.mark.parametrize("architecture", ["transformer", "lstm", "mamba"])
 @pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0])
-def test_beams_as_many_as_there_are_answers_find_the_best_one(
-    architecture: Architecture, length_penalty: float
-) -> None:
+def test_as_many_beams_as_answers_find_the_best_one(architecture: Architecture, length_penalty: float) -> None:
     gpt = model(architecture)
 
-    found = beam_search(gpt, PROMPT_IDS, beams=5**MOST, max_new_tokens=MOST, length_penalty=length_penalty)
+    found = beam_search(
+        gpt, PROMPT_IDS, beams=5**MAX_NEW_TOKENS, max_new_tokens=MAX_NEW_TOKENS, length_penalty=length_penalty
+    )
 
     best = every_answer(gpt, length_penalty)[0]
     assert (found[0].ids, found[0].finish_reason) == (best.ids, best.finish_reason)
@@ -60,11 +60,11 @@ def test_beams_as_many_as_there_are_answers_find_the_best_one(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_answer_that_is_found_has_its_true_score_and_the_best_comes_first(seed: int) -> None:
+def test_every_answer_has_its_true_score_and_the_best_comes_first(seed: int) -> None:
     gpt = model(seed=seed)
     true = {answer.ids: answer for answer in every_answer(gpt, 1.0)}
 
-    found = beam_search(gpt, PROMPT_IDS, beams=3, max_new_tokens=MOST)
+    found = beam_search(gpt, PROMPT_IDS, beams=3, max_new_tokens=MAX_NEW_TOKENS)
 
     assert 1 <= len(found) <= 3
     assert len({answer.ids for answer in found}) == len(found)
@@ -76,19 +76,19 @@ def test_every_answer_that_is_found_has_its_true_score_and_the_best_comes_first(
 def test_one_beam_is_greedy_decoding() -> None:
     for seed in range(5):
         gpt = model(seed=seed)
-        greedy = decode(TorchDecoder(gpt), PROMPT_IDS, SamplingParameters(), max_new_tokens=MOST)
+        greedy = decode(TorchDecoder(gpt), PROMPT_IDS, SamplingParameters(), max_new_tokens=MAX_NEW_TOKENS)
 
-        (found,) = beam_search(gpt, PROMPT_IDS, beams=1, max_new_tokens=MOST)
+        (found,) = beam_search(gpt, PROMPT_IDS, beams=1, max_new_tokens=MAX_NEW_TOKENS)
 
-        assert (list(found.ids), found.finish_reason) == (greedy.ids, greedy.ended)
+        assert (list(found.ids), found.finish_reason) == (greedy.ids, greedy.finish_reason)
 
 
-def test_more_beams_find_likelier_answers_where_greedy_decoding_goes_astray() -> None:
+def test_more_beams_find_more_likely_answers_than_greedy_decoding() -> None:
     gains = []
     for seed in range(20):
         gpt = model(seed=seed)
         narrow, wide = (
-            beam_search(gpt, PROMPT_IDS, beams=beams, max_new_tokens=MOST, length_penalty=0.0)[0].logprob
+            beam_search(gpt, PROMPT_IDS, beams=beams, max_new_tokens=MAX_NEW_TOKENS, length_penalty=0.0)[0].logprob
             for beams in (1, 8)
         )
         gains.append(wide - narrow)
@@ -102,7 +102,7 @@ def test_the_penalty_decides_between_short_and_long() -> None:
     for seed in range(20):
         for length_penalty in lengths:
             (best, *_) = beam_search(
-                model(seed=seed), PROMPT_IDS, beams=20, max_new_tokens=MOST, length_penalty=length_penalty
+                model(seed=seed), PROMPT_IDS, beams=20, max_new_tokens=MAX_NEW_TOKENS, length_penalty=length_penalty
             )
             lengths[length_penalty] += len(best.ids)
 

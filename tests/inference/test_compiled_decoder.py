@@ -21,7 +21,7 @@ from tinygpt.data.rows import read_rows
 from tinygpt.data.tokenizer import CODE, EOS, PROMPT
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.compiled_decoder import PREFILL_ROWS, CompiledDecoder
-from tinygpt.inference.decoder import Written, decode
+from tinygpt.inference.decoder import SlotOutput, decode
 from tinygpt.inference.kernels import Rows
 from tinygpt.inference.sampling import SamplingParameters, generated_tokens
 from tinygpt.inference.torch_decoder import TorchDecoder
@@ -100,7 +100,7 @@ def test_texts_are_those_of_the_pytorch_decoder(config: ModelConfig, parameters:
     for seed in range(5):
         texts = [decode(one, some_ids(8, seed), parameters, max_new_tokens=60) for one in both]
         assert texts[0].ids == texts[1].ids
-        assert texts[0].ended == texts[1].ended
+        assert texts[0].finish_reason == texts[1].finish_reason
         assert texts[0].logprobs == pytest.approx(texts[1].logprobs, abs=1e-3)
 
 
@@ -166,8 +166,9 @@ def test_a_slot_that_ends_does_not_cut_the_call_short_for_the_others() -> None:
     for slot, most in enumerate((2, 9, 30)):
         three.begin(slot, GREEDY, max_new_tokens=most)
 
-    assert [(len(part.ids), part.ended) for part in three.step(20)] == [(2, "length"), (9, "length"), (20, None)]
-    assert [(len(part.ids), part.ended) for part in three.step(20)] == [(10, "length")]
+    parts = [(len(part.ids), part.finish_reason) for part in three.step(20)]
+    assert parts == [(2, "length"), (9, "length"), (20, None)]
+    assert [(len(part.ids), part.finish_reason) for part in three.step(20)] == [(10, "length")]
 
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
@@ -177,7 +178,7 @@ def test_a_slot_used_before_is_as_good_as_new(weights: WeightFormat) -> None:
     decode(used, some_ids(60, seed=9), GREEDY, max_new_tokens=60)
     whole = used._weights.token_embedding.copy()
     used._weights.token_embedding[:] = np.nan
-    assert decode(used, some_ids(100), GREEDY, max_new_tokens=9).ended == "nan"
+    assert decode(used, some_ids(100), GREEDY, max_new_tokens=9).finish_reason == "nan"
     used._weights.token_embedding[:] = whole
 
     texts = [decode(one, some_ids(4), GREEDY, max_new_tokens=50) for one in (fresh, used)]
@@ -287,8 +288,8 @@ def test_balanced_answers_are_balanced_and_others_need_not_be() -> None:
         model.head.weight[special] *= 2
     allowed, texts = generated_tokens(TOKENIZER.vocab_size), token_texts(TOKENIZER)
 
-    def keeps_to_the_rules(answer: Written) -> bool:
-        ids = [*answer.ids, EOS] if answer.ended == "eos" else answer.ids
+    def keeps_to_the_rules(answer: SlotOutput) -> bool:
+        ids = [*answer.ids, EOS] if answer.finish_reason == "eos" else answer.ids
         return all(balanced_tokens(allowed, texts, np.array(ids[:i], np.int32))[ids[i]] for i in range(len(ids)))
 
     for one in (CompiledDecoder(model, TOKENIZER, slots=1), TorchDecoder(model, TOKENIZER)):

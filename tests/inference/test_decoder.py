@@ -1,4 +1,4 @@
-"""What every decoder does: continue a sequence, one beside the other, and every way to end."""
+"""What every decoder does: continue sequences side by side, and finish them in every way."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from tests.inference.decoders import BACKENDS, CONFIG, TOKENIZER, decoder, preci
 from tests.scripted_model import scripted_model
 from tinygpt.data.tokenizer import CODE, PAD, PROMPT, UNK
 from tinygpt.inference.backend import Backend, make_decoder
-from tinygpt.inference.decoder import Decoder, Written, decode
+from tinygpt.inference.decoder import Decoder, SlotOutput, decode
 from tinygpt.inference.postprocess import closers
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.model.block import TransformerBlock
@@ -24,20 +24,24 @@ def random_decoder(backend: Backend, *, slots: int = 1, ends: bool = False) -> D
     return decoder(backend, random_model(ends=ends), slots=slots)
 
 
-def written(backend: Backend, answer: str, *, ends: bool = True, context_length: int = 64, most: int = 256) -> Written:
+def output_for(
+    backend: Backend, answer: str, *, ends: bool = True, context_length: int = 64, max_new_tokens: int = 256
+) -> SlotOutput:
     model, tokenizer = scripted_model(answer, prompt="say", ends=ends, context_length=context_length)
     scripted = make_decoder(model, tokenizer, backend=backend)
-    return decode(scripted, tokenizer.encode_prompt("say"), GREEDY, max_new_tokens=most)
+    return decode(scripted, tokenizer.encode_prompt("say"), GREEDY, max_new_tokens=max_new_tokens)
 
 
-def text(backend: Backend, answer: str, *, ends: bool = True, context_length: int = 64, most: int = 256) -> str:
+def text(
+    backend: Backend, answer: str, *, ends: bool = True, context_length: int = 64, max_new_tokens: int = 256
+) -> str:
     _, tokenizer = scripted_model(answer, prompt="say")
-    part = written(backend, answer, ends=ends, context_length=context_length, most=most)
-    return f"{tokenizer.decode(part.ids)} [{part.ended}]"
+    part = output_for(backend, answer, ends=ends, context_length=context_length, max_new_tokens=max_new_tokens)
+    return f"{tokenizer.decode(part.ids)} [{part.finish_reason}]"
 
 
 def step_to_the_end(decoder: Decoder, steps: int = 8) -> dict[int, list[int]]:
-    """What each slot that writes writes until all have ended, by slot."""
+    """The tokens that each slot generates until all have finished, by slot."""
     ids: dict[int, list[int]] = {}
     while parts := decoder.step(steps):
         for part in parts:
@@ -46,7 +50,7 @@ def step_to_the_end(decoder: Decoder, steps: int = 8) -> dict[int, list[int]]:
 
 
 @every_backend
-def test_greedy_decoding_takes_the_likeliest_token_that_may_be_written_and_tells_its_log_probability(
+def test_greedy_decoding_takes_the_most_likely_token_and_has_its_log_probability(
     backend: Backend,
 ) -> None:
     model = random_model(ends=False)
@@ -65,7 +69,7 @@ def test_greedy_decoding_takes_the_likeliest_token_that_may_be_written_and_tells
 
 
 @every_backend
-def test_the_likeliest_tokens_come_with_their_log_probabilities(backend: Backend) -> None:
+def test_the_most_likely_tokens_come_with_their_log_probabilities(backend: Backend) -> None:
     model = random_model(ends=False)
     one = decoder(backend, model)
     one.prefill({0: PROMPT_IDS})
@@ -82,7 +86,7 @@ def test_the_likeliest_tokens_come_with_their_log_probabilities(backend: Backend
 
 
 @every_backend
-def test_each_slot_gets_as_many_of_the_likeliest_tokens_as_it_asked_for(backend: Backend) -> None:
+def test_each_slot_has_as_many_of_the_most_likely_tokens_as_it_asked_for(backend: Backend) -> None:
     three = random_decoder(backend, slots=3)
     for slot, count in enumerate([2, 0, 20]):
         three.prefill({slot: PROMPT_IDS})
@@ -111,7 +115,7 @@ def test_a_prompt_read_in_chunks_is_continued_as_one_read_at_once(
 
 
 @every_backend
-def test_a_slot_writes_what_it_would_write_alone_whoever_comes_and_goes_beside_it(backend: Backend) -> None:
+def test_a_slot_generates_what_it_would_alone_whoever_comes_and_goes_beside_it(backend: Backend) -> None:
     """Three slots and ten sequences of different parameters, begun and freed at different steps."""
     requests = [
         ([PROMPT, *range(5, 6 + i), CODE], SamplingParameters(temperature=i / 4, top_p=0.9, seed=i)) for i in range(10)
@@ -134,7 +138,7 @@ def test_a_slot_writes_what_it_would_write_alone_whoever_comes_and_goes_beside_i
                 together.begin(slot, sampling, max_new_tokens=6 + number)
         for part in together.step(2):
             outputs.setdefault(in_slot[part.slot], []).extend(part.ids)
-            if part.ended:
+            if part.finish_reason:
                 together.free(part.slot)
                 del in_slot[part.slot]
 
@@ -162,19 +166,19 @@ def test_decoding_does_not_touch_the_random_state_of_the_process(backend: Backen
 
 
 @every_backend
-def test_it_stops_at_eos_and_leaves_it_out(backend: Backend) -> None:
+def test_it_finishes_at_eos_and_leaves_it_out(backend: Backend) -> None:
     assert text(backend, "nums[::-1]") == "nums[::-1] [eos]"
     assert text(backend, "") == " [eos]"
 
 
 @every_backend
-@pytest.mark.parametrize("most", [1, 4, 10])
-def test_it_stops_after_max_new_tokens_also_where_eos_would_be_next(backend: Backend, most: int) -> None:
-    assert text(backend, "nums[::-1]", most=most) == f"{'nums[::-1]'[:most]} [length]"
+@pytest.mark.parametrize("max_new_tokens", [1, 4, 10])
+def test_it_finishes_after_max_new_tokens_even_if_eos_would_be_next(backend: Backend, max_new_tokens: int) -> None:
+    assert text(backend, "nums[::-1]", max_new_tokens=max_new_tokens) == f"{'nums[::-1]'[:max_new_tokens]} [length]"
 
 
 @every_backend
-def test_it_stops_at_the_end_of_the_context(backend: Backend) -> None:
+def test_it_finishes_at_the_end_of_the_context(backend: Backend) -> None:
     room = 16 - len("say") - 2
 
     assert text(backend, "ab", ends=False, context_length=16) == f"{('ab' * 16)[:room]} [length]"
@@ -200,7 +204,7 @@ def test_a_prompt_must_leave_room_for_a_token(backend: Backend) -> None:
 
 
 @every_backend
-def test_a_slot_that_is_freed_forgets_its_sequence_whatever_it_was_at(backend: Backend) -> None:
+def test_a_freed_slot_forgets_its_sequence_whatever_its_state(backend: Backend) -> None:
     fresh = decode(random_decoder(backend), PROMPT_IDS, EVERYTHING, max_new_tokens=20)
     used = random_decoder(backend, slots=2)
     used.prefill({1: [20, 21, 22]})
@@ -215,11 +219,11 @@ def test_a_slot_that_is_freed_forgets_its_sequence_whatever_it_was_at(backend: B
 
 
 @every_backend
-def test_an_ended_slot_writes_no_more_while_others_go_on(backend: Backend) -> None:
+def test_a_finished_slot_generates_no_more_while_others_go_on(backend: Backend) -> None:
     two = random_decoder(backend, slots=2)
-    for slot, most in ((0, 2), (1, 5)):
+    for slot, max_new_tokens in ((0, 2), (1, 5)):
         two.prefill({slot: PROMPT_IDS})
-        two.begin(slot, GREEDY, max_new_tokens=most)
+        two.begin(slot, GREEDY, max_new_tokens=max_new_tokens)
 
     assert {slot: len(ids) for slot, ids in step_to_the_end(two).items()} == {0: 2, 1: 5}
 
@@ -256,16 +260,14 @@ def test_the_penalty_looks_at_the_recent_window_of_the_output_only(backend: Back
 @every_backend
 @pytest.mark.parametrize("ends", [True, False])
 @pytest.mark.parametrize("balanced", [True, False])
-def test_the_decoders_agree_on_a_model_that_writes_eos_and_on_one_that_never_does(
-    backend: Backend, ends: bool, balanced: bool
-) -> None:
+def test_the_decoders_agree_with_and_without_eos(backend: Backend, ends: bool, balanced: bool) -> None:
     for seed in range(20):
         parameters = SamplingParameters(temperature=1.0, seed=seed, balanced=balanced)
         one, reference = (
             decode(random_decoder(each, ends=ends), PROMPT_IDS, parameters, max_new_tokens=20)
             for each in (backend, "torch")
         )
-        assert (one.ids, one.ended) == (reference.ids, reference.ended)
+        assert (one.ids, one.finish_reason) == (reference.ids, reference.finish_reason)
         assert one.logprobs == pytest.approx(reference.logprobs, abs=1e-3)
 
 
@@ -284,19 +286,19 @@ def test_balanced_text_closes_no_bracket_that_is_not_open(backend: Backend) -> N
 
 
 @every_backend
-def test_keys_that_are_no_numbers_are_not_taken_for_faint_ones(backend: Backend) -> None:
+def test_keys_that_are_nan_do_not_pass_for_small_ones(backend: Backend) -> None:
     model = random_model(ends=False)
     block = model.blocks[0]
     assert isinstance(block, TransformerBlock)
     with torch.no_grad():
         block.attention.query_key_value.weight[CONFIG.width] = torch.nan
 
-    assert decode(decoder(backend, model), PROMPT_IDS, EVERYTHING, max_new_tokens=3).ended == "nan"
+    assert decode(decoder(backend, model), PROMPT_IDS, EVERYTHING, max_new_tokens=3).finish_reason == "nan"
 
 
 @every_backend
-def test_no_number_from_the_network_ends_its_own_slot_and_reaches_nobody_elses_answer(backend: Backend) -> None:
-    """Neither in the slots beside it, nor in its own when another has that."""
+def test_nan_ends_its_own_slot_and_reaches_no_other_answer(backend: Backend) -> None:
+    """Neither in the slots beside it, nor in the next sequence of its own slot."""
     model = random_model(ends=False)
     alone = decode(decoder(backend, model), PROMPT_IDS, EVERYTHING, max_new_tokens=9)
     nan = next(token for token in range(20, 40) if token not in alone.ids)
@@ -312,7 +314,7 @@ def test_no_number_from_the_network_ends_its_own_slot_and_reaches_nobody_elses_a
     while parts := three.step(4):
         for part in parts:
             ids[part.slot] += part.ids
-            ended[part.slot] = part.ended
+            ended[part.slot] = part.finish_reason
     assert (ids, ended) == ([alone.ids, [], alone.ids], ["length", "nan", "length"])
 
     three.free(0)

@@ -13,7 +13,7 @@ from tests.conftest import wait_until
 from tests.inference.decoders import TOKENIZER, decoder, random_model
 from tinygpt.contracts.errors import DecoderUnusable, Draining, InvalidRequest, QueueFull, TinyGPTError
 from tinygpt.data.tokenizer import CODE, PROMPT
-from tinygpt.inference.decoder import Decoder, Written, decode
+from tinygpt.inference.decoder import Decoder, SlotOutput, decode
 from tinygpt.inference.engine import Engine, OnEnd
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.sequence import Finished, SequenceOutput, SequenceRequest
@@ -33,7 +33,7 @@ def alone(seed: int, *, max_new_tokens: int = 20) -> str:
 
 
 class Gated:
-    """A real decoder whose steps wait until `gate` is set; `failure` is raised in place of the next one."""
+    """A real decoder whose steps wait until `gate` is set. `failure` is raised instead of the next step."""
 
     def __init__(self, real: Decoder) -> None:
         self.slots, self.context_length = real.slots, real.context_length
@@ -43,7 +43,7 @@ class Gated:
         self.failure: Exception | None = None
         self.broken = False
 
-    def step(self, steps: int = 1) -> Sequence[Written]:
+    def step(self, steps: int = 1) -> Sequence[SlotOutput]:
         self.gate.wait()
         if self.failure is not None:
             failure, self.failure = self.failure, None
@@ -70,7 +70,7 @@ def engine(
 
 
 def ends_of(outputs: "SimpleQueue[SequenceOutput]", count: int) -> dict[int, SequenceOutput]:
-    """The last outputs of so many sequences, by id."""
+    """The last outputs of `count` sequences, by id."""
     ends: dict[int, SequenceOutput] = {}
     while len(ends) < count:
         output = outputs.get(timeout=30)

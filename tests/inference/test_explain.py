@@ -1,4 +1,4 @@
-"""What /explain shows: the stages of sampling as they act, and attention as the network computes it."""
+"""What /explain shows: the stages of sampling, and attention as the network computes it."""
 
 import math
 
@@ -29,7 +29,7 @@ def random_model(**options: object) -> TinyGPT:
     model = TinyGPT(ModelConfig(**(config | options))).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(4)  # far enough from uniform to tell tokens and heads apart
+            parameter.mul_(4)  # far enough from uniform that tokens and heads differ
     return model
 
 
@@ -141,7 +141,7 @@ def test_the_token_taken_is_shown_however_unlikely() -> None:
     assert len(set(taken)) > 5
 
 
-def test_what_would_unbalance_brackets_has_no_probability_when_that_is_asked_for() -> None:
+def test_balanced_gives_tokens_that_would_unbalance_brackets_no_probability() -> None:
     model, tokenizer = scripted_model(")]x", prompt="p")
     plain, balanced = (
         explain(model, tokenizer, ExplainRequest(prompt="p", balanced=asked, max_new_tokens=1), model_id="r").steps[0]
@@ -164,7 +164,7 @@ def test_a_full_context_ends_it_and_a_prompt_that_fills_it_is_refused() -> None:
         explain(model, TOKENIZER, ExplainRequest(prompt="p" * 46), model_id="r")
 
 
-def test_what_is_not_a_number_is_an_error() -> None:
+def test_nan_is_an_error() -> None:
     model = random_model()
     with torch.no_grad():
         model.token_embedding.weight[TOKENIZER.encode("?")] = torch.nan
@@ -202,7 +202,7 @@ def test_maps_are_triangles_of_rows_that_sum_to_1_by_layer_and_head() -> None:
     assert chosen == maps[2:]
 
 
-def test_no_layer_is_read_past_the_last_that_is_shown_and_no_head_weighed_that_is_not() -> None:
+def test_only_the_layers_and_heads_that_are_shown_are_computed() -> None:
     model, ids = random_model(layers=4), TOKENIZER.encode_prompt("sort xs")
     read: list[int] = []
     for number, block in enumerate(model.blocks):
@@ -218,15 +218,15 @@ def test_attention_covers_the_prompt_and_the_answer() -> None:
     request = ExplainRequest(prompt="sort xs", max_new_tokens=5, attention=True, layers=[0], heads=[0])
     explanation = explain(random_model(), TOKENIZER, request, model_id="r")
     assert explanation.attention is not None
-    written = [step for step in explanation.steps if step.taken.text not in CONTROL_TOKENS]
-    assert len(explanation.attention[0].weights) == len(explanation.prompt_tokens) + len(written)
+    generated = [step for step in explanation.steps if step.taken.text not in CONTROL_TOKENS]
+    assert len(explanation.attention[0].weights) == len(explanation.prompt_tokens) + len(generated)
 
 
 @pytest.mark.parametrize(
     ("layers", "heads", "context", "says"),
     [([2], None, 48, "2 layers"), (None, [7], 48, "2 heads"), (None, None, 1200, "fewer layers")],
 )
-def test_what_is_not_there_or_too_much_is_refused(
+def test_layers_and_heads_that_do_not_exist_and_too_many_weights_are_refused(
     layers: list[int] | None, heads: list[int] | None, context: int, says: str
 ) -> None:
     model = random_model(context_length=context)
@@ -240,7 +240,7 @@ def test_a_model_without_attention_says_so() -> None:
         attention_maps(random_model(architecture="lstm"), [2, 5, 3])
 
 
-def test_attention_that_can_not_be_shown_is_refused_before_anything_is_computed() -> None:
+def test_attention_that_cannot_be_shown_is_refused_before_anything_is_computed() -> None:
     def never() -> bool:
         pytest.fail("it began")
 
@@ -249,7 +249,7 @@ def test_attention_that_can_not_be_shown_is_refused_before_anything_is_computed(
         explain(random_model(), TOKENIZER, request, model_id="r", should_stop=never)
 
 
-def test_it_ends_where_it_is_told_to_stop() -> None:
+def test_it_ends_when_should_stop_says_so() -> None:
     answers = iter([False, False, True])
     request = ExplainRequest(prompt="p", attention=True, temperature=1, seed=3)
     explanation = explain(random_model(), TOKENIZER, request, model_id="r", should_stop=lambda: next(answers))

@@ -26,7 +26,7 @@ PROMPT = "reverse the list nums"
 
 
 def saved(folder: Path, answer: str, *, ends: bool = True, context_length: int = 128) -> Path:
-    """A model that writes `answer` to `PROMPT`, with its training rows."""
+    """A model that answers `PROMPT` with `answer`, and its training rows."""
     model, tokenizer = scripted_model(answer, prompt=PROMPT, ends=ends, context_length=context_length)
     save_checkpoint(Checkpoint(model, tokenizer), folder / BEST_CHECKPOINT)
     write_rows(folder / TRAINING_ROWS, [Row("reverse the list items", "items[::-1]")])
@@ -34,13 +34,13 @@ def saved(folder: Path, answer: str, *, ends: bool = True, context_length: int =
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error, where neither is a terminal."""
+    """Exit code, standard output and standard error, both piped."""
     result = CliRunner().invoke(app, ["generate", PROMPT, "--model", str(folder), *arguments])
     return result.exit_code, result.stdout, result.stderr
 
 
 def on_a_terminal(folder: Path, *arguments: str, interrupted_after: str | None = None) -> tuple[int, str]:
-    """Exit code and what a terminal shows; Ctrl-C is pressed as soon as `interrupted_after` is seen."""
+    """Exit code and what a terminal shows. Ctrl-C is pressed once `interrupted_after` is seen."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "tinygpt", "generate", PROMPT, "--model", str(folder), *arguments]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True)
@@ -73,7 +73,7 @@ def test_the_code_is_all_that_standard_output_gets(tmp_path: Path) -> None:
     assert run(saved(tmp_path, "nums[::-1]"), "--stop", "::", "--stop", "x", "--no-post-process") == (0, "nums[\n", "")
 
 
-def test_what_was_retrieved_and_what_was_not_found_is_said_on_standard_error(tmp_path: Path) -> None:
+def test_a_retrieved_or_missing_answer_is_explained_on_standard_error(tmp_path: Path) -> None:
     code, output, errors = run(saved(tmp_path, ""))
     assert (code, output) == (0, "items[::-1]\n")
     assert "nearest training prompt" in errors
@@ -132,16 +132,16 @@ def test_a_terminal_shows_the_text_and_what_completes_it_once(tmp_path: Path) ->
     assert on_a_terminal(saved(tmp_path, "nums[::-1]"), "--max-new-tokens", "9") == (0, "nums[::-1]\n")
 
 
-def test_a_terminal_shows_what_is_given_in_place_of_the_text_below_it(tmp_path: Path) -> None:
+def test_a_terminal_shows_the_answer_below_a_text_that_cannot_be_used(tmp_path: Path) -> None:
     code, shown = on_a_terminal(saved(tmp_path, ")))"))
 
     assert code == 0
-    assert shown.split("\n")[:3] == [")))", "tinygpt: that can't be used as it stands; in its place:", "items[::-1]"]
+    assert shown.split("\n")[:3] == [")))", "tinygpt: that can't be used as it is. The answer instead:", "items[::-1]"]
     assert "nearest training prompt" in shown.split("\n")[3]
 
 
 def test_ctrl_c_ends_it_while_it_writes(tmp_path: Path) -> None:
-    """An LSTM that PyTorch decodes, for a text that takes minutes."""
+    """With an LSTM, whose long text takes PyTorch minutes."""
     _, tokenizer = scripted_model("", prompt=PROMPT)
     config = ModelConfig(
         vocab_size=tokenizer.vocab_size, context_length=100_000, layers=1, heads=1, width=8, architecture="lstm"

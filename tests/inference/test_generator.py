@@ -188,7 +188,7 @@ def test_the_answer_ends_before_a_stop_string() -> None:
     assert answer.usage.completion_tokens == len("nums[::")
 
 
-def test_log_probabilities_cover_the_tokens_of_raw_with_the_most_likely_at_each_place() -> None:
+def test_log_probabilities_cover_the_tokens_of_raw_with_the_most_likely_at_each() -> None:
     answer = answer_to("nums[::-1]", stop=["::"], logprobs=2, post_process=False)
 
     assert answer.logprobs is not None

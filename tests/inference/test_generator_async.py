@@ -25,7 +25,7 @@ from tinygpt.data.byte_pair import BytePairTokenizer
 from tinygpt.inference import answer as answer_module
 from tinygpt.inference import generator as generator_module
 from tinygpt.inference.backend import Backend
-from tinygpt.inference.decoder import Written
+from tinygpt.inference.decoder import SlotOutput
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.postprocess import loops
 from tinygpt.inference.sequence import Finished
@@ -227,7 +227,7 @@ def test_an_answer_cut_off_because_the_model_is_put_away_is_an_error(way: str, m
     request = GenerateRequest(prompt="x", max_new_tokens=60, post_process=False, fallback="never")
     step, stepping = generator.engine._decoder.step, Event()
 
-    def step_once_closing(steps: int = 1) -> Sequence[Written]:
+    def step_once_closing(steps: int = 1) -> Sequence[SlotOutput]:
         stepping.set()
         wait_until(lambda: bool(generator.engine._cancelled), "the generator closes")
         return step(steps)

@@ -1,4 +1,4 @@
-"""Repair of generated code: what parses is left alone, what doesn't is closed or cut, and nothing is run."""
+"""Repair of generated code: what parses is left alone, the rest is closed or cut, and nothing is run."""
 
 import ast
 import contextlib
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tinygpt.data.rows import read_rows
 from tinygpt.inference.postprocess import PostProcessed, closers, loops, parses, post_process_code
 
-# `1or 2` and the like are deprecated Python, which is for ast.parse to say and for nobody to hear.
+# `1or 2` and the like are deprecated Python, and ast.parse warns about them.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")
 
 CURATED = Path(__file__).resolve().parents[2] / "data" / "curated.jsonl"
@@ -61,7 +61,7 @@ def test_text_that_parses_is_unchanged_but_for_outer_blank_lines_and_trailing_sp
 
 @given(truncated)
 def test_a_repair_starts_as_the_text_did(text: str) -> None:
-    """What is closed keeps the text; what is cut keeps its first lines."""
+    """A closed text is kept whole; a cut one keeps its first lines."""
     result = post_process_code(text).code
 
     kept = text.strip("\n").rstrip()
@@ -118,7 +118,7 @@ def test_what_cannot_be_saved_is_empty_and_never_raises(text: str) -> None:
 
 @pytest.mark.parametrize("times", [100, 1000, 4000, 20_000])
 @pytest.mark.parametrize("begin", ["-", "not ", "1 + ", "lambda: ", "1 if 1 else ", "print ", "[", "f(", "{1: "])
-def test_what_is_nested_ever_deeper_is_at_some_depth_no_python_and_never_raises(begin: str, times: int) -> None:
+def test_nesting_too_deep_is_no_python_and_never_raises(begin: str, times: int) -> None:
     text = begin * times + "1"
 
     code = post_process_code(text).code
@@ -128,7 +128,7 @@ def test_what_is_nested_ever_deeper_is_at_some_depth_no_python_and_never_raises(
 
 
 def test_a_parse_that_another_one_interrupts_never_raises() -> None:
-    """CPython 3.11 may collect garbage while it parses; where a finalizer parses too, that is a `SystemError`."""
+    """CPython 3.11 may collect garbage while it parses. If a finalizer parses too, that is a `SystemError`."""
 
     class Parses:
         def __init__(self) -> None:
@@ -161,7 +161,7 @@ def test_a_long_text_that_never_parses_is_given_up_on() -> None:
     assert post_process_code("x = = 1\n" * 4000).code == ""
 
 
-def test_nothing_is_closed_where_nothing_is_open() -> None:
+def test_nothing_is_closed_if_nothing_is_open() -> None:
     assert [closers(code) for code in ("f(x)", "x  # (", "'('", '"""("""', "")] == [""] * 5
 
 

@@ -1,4 +1,4 @@
-"""The nearest training prompt, and when there is none near enough."""
+"""The nearest training prompt, and when none is near enough."""
 
 import itertools
 
@@ -50,7 +50,7 @@ def test_of_equals_the_first_is_taken() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["🎉🎉", "!!!", "???", "  "])
-def test_a_prompt_without_a_letter_or_digit_is_near_to_nothing(prompt: str) -> None:
+def test_a_prompt_without_a_letter_or_digit_has_no_match(prompt: str) -> None:
     assert INDEX.nearest(prompt) is None
 
 
@@ -61,7 +61,7 @@ def test_an_empty_index_has_no_nearest_row() -> None:
     assert index.nearest("one") is None
 
 
-def test_a_very_long_prompt_is_near_to_nothing() -> None:
+def test_a_very_long_prompt_has_no_match() -> None:
     assert INDEX.nearest("reverse " * 1250, floor=70.0) is None
 
 

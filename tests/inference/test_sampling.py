@@ -53,7 +53,7 @@ top_ps = st.floats(0, 1, exclude_min=True)
 
 
 @given(probabilities, top_ps)
-def test_top_p_keeps_the_likeliest_tokens_up_to_and_with_the_one_that_crosses_the_boundary(
+def test_top_p_keeps_the_most_likely_tokens_with_the_one_that_crosses_the_boundary(
     given_probabilities: Floats, top_p: float
 ) -> None:
     kept = keep_top_p(given_probabilities, top_p) > 0
@@ -67,7 +67,7 @@ def test_top_p_keeps_the_likeliest_tokens_up_to_and_with_the_one_that_crosses_th
 
 
 @given(probabilities, st.integers(1, 31))
-def test_top_k_keeps_so_many_of_the_likeliest(given_probabilities: Floats, top_k: int) -> None:
+def test_top_k_keeps_that_many_of_the_most_likely(given_probabilities: Floats, top_k: int) -> None:
     kept = keep_top_k(given_probabilities, top_k) > 0
 
     possible = given_probabilities > 0
@@ -77,7 +77,7 @@ def test_top_k_keeps_so_many_of_the_likeliest(given_probabilities: Floats, top_k
 
 
 @given(probabilities, st.floats(0, 1))
-def test_min_p_keeps_what_is_at_least_that_share_of_the_likeliest(given_probabilities: Floats, min_p: float) -> None:
+def test_min_p_is_relative_to_the_most_likely_token(given_probabilities: Floats, min_p: float) -> None:
     kept = keep_min_p(given_probabilities, min_p) > 0
 
     enough = given_probabilities >= given_probabilities.max() * np.float32(min_p)
@@ -115,18 +115,18 @@ def test_top_p_that_is_reached_exactly_keeps_no_token_more() -> None:
 
 
 @pytest.mark.parametrize("top_p", [1e-3, 1e-30, 1e-60, 5e-324])
-def test_a_tiny_top_p_keeps_the_likeliest_token(top_p: float) -> None:
+def test_a_tiny_top_p_keeps_the_most_likely_token(top_p: float) -> None:
     assert keep_top_p(floats([0.25, 0.5, 0.25]), top_p).tolist() == [0.0, 1.0, 0.0]
 
 
-def test_the_penalty_divides_positive_and_multiplies_negative_logits_of_recent_tokens() -> None:
+def test_the_penalty_divides_positive_and_multiplies_negative_logits() -> None:
     result = penalise_repetition(floats([2.0, -2.0, 2.0, -2.0]), ids([0, 1]), 2.0)
 
     assert result.tolist() == [1.0, -4.0, 2.0, -2.0]
 
 
 @given(logits, st.lists(st.integers(0, VOCABULARY - 1), max_size=40), st.floats(1, 2))
-def test_the_penalty_counts_each_distinct_token_once_and_never_makes_one_likelier(
+def test_the_penalty_applies_to_each_token_once_and_never_makes_one_more_likely(
     given_logits: Floats, recent: list[int], penalty: float
 ) -> None:
     before = given_logits.copy()
@@ -160,7 +160,7 @@ def test_the_penalty_looks_at_the_window_alone() -> None:
     st.floats(1, 2),
     st.integers(0, 2**64 - 1),
 )
-def test_whatever_the_parameters_the_result_is_a_distribution_without_control_tokens_and_what_is_drawn_is_of_it(
+def test_any_parameters_give_a_distribution_without_control_tokens_to_draw_from(
     given_logits: Floats,
     temperature: float,
     top_p: float,
@@ -210,7 +210,7 @@ def test_a_temperature_of_one_is_the_softmax_and_a_higher_one_flatter() -> None:
 
 @given(logits, st.integers(EOS, VOCABULARY - 1))
 def test_a_log_probability_is_the_models_own_whatever_the_parameters(given_logits: Floats, only: int) -> None:
-    """Forced to one token by what is allowed: its log-probability is that of the plain softmax over all."""
+    """With one token allowed, its log probability is still that of the plain softmax over all."""
     allowed = np.zeros(VOCABULARY, np.bool_)
     allowed[only] = True
     record = SamplingParameters(temperature=0.5, repetition_penalty=1.5, top_p=0.5, seed=1).record()
@@ -223,7 +223,7 @@ def test_a_log_probability_is_the_models_own_whatever_the_parameters(given_logit
 
 
 @given(logits, st.integers(1, VOCABULARY))
-def test_the_likeliest_tokens_come_first_with_their_log_probabilities(given_logits: Floats, count: int) -> None:
+def test_the_most_likely_tokens_come_first_with_their_log_probabilities(given_logits: Floats, count: int) -> None:
     tokens, logprobs = top_logprobs(given_logits, count)
 
     assert tokens.tolist() == np.argsort(-given_logits, kind="stable")[:count].tolist()
@@ -232,11 +232,11 @@ def test_the_likeliest_tokens_come_first_with_their_log_probabilities(given_logi
 
 
 def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
-    wanted = floats([0.1, 0.0, 0.6, 0.3])
+    probabilities = floats([0.1, 0.0, 0.6, 0.3])
 
-    drawn = [draw(wanted, uniform(7, position)) for position in range(4000)]
+    drawn = [draw(probabilities, uniform(7, position)) for position in range(4000)]
 
-    for token, probability in enumerate(wanted.tolist()):
+    for token, probability in enumerate(probabilities.tolist()):
         spread = 4 * math.sqrt(probability * (1 - probability) / 4000)
         assert drawn.count(token) / 4000 == pytest.approx(probability, abs=spread + 1e-9)
 
@@ -248,7 +248,7 @@ def test_a_draw_at_either_end_is_a_possible_token() -> None:
     assert draw(third, 1 - 2**-53) == 3
 
 
-def test_random_numbers_are_even_and_those_of_neighbouring_seeds_and_positions_unrelated() -> None:
+def test_random_numbers_are_uniform_and_independent_of_neighbouring_seeds() -> None:
     numbers = np.array([[uniform(seed, position) for position in range(200)] for seed in range(50)])
 
     assert numbers.min() >= 0
@@ -261,7 +261,7 @@ def test_random_numbers_are_even_and_those_of_neighbouring_seeds_and_positions_u
 
 
 def test_a_seed_and_a_position_give_the_same_number_everywhere() -> None:
-    """Written down, so that a text can be had again after an upgrade."""
+    """Pinned, so that a seed gives the same text after an upgrade."""
     numbers = [uniform(seed, position) for seed, position in ((0, 0), (0, 1), (1, 0), (2**63 - 1, 5))]
 
     assert numbers == [0.28176129772258496, 0.80255116473696, 0.8628561488610587, 0.8732631434773588]

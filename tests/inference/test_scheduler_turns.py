@@ -18,7 +18,7 @@ def test_a_long_prompt_is_read_in_chunks_between_which_the_others_decode() -> No
     assert lengths[:6] == list(range(lengths[0], lengths[0] + 6)), "a token a turn while the prompt is read"
 
 
-def test_a_turns_steps_follow_the_pace_of_the_turn_before_and_a_streams_first_token_takes_one() -> None:
+def test_steps_follow_the_pace_before_and_a_streams_first_token_takes_one() -> None:
     paced = PacedDecoder(decoder("compiled", random_model(ends=False), slots=4))
     asked = Client(Scheduler(paced, TOKENIZER, decode_seconds=0.0801, clock=lambda: paced.now))
     asked.scheduler.submit(0, sequence(max_new_tokens=25))

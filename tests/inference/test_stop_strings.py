@@ -1,4 +1,4 @@
-"""Stop strings, whatever tokens they are spread over, and what may be shown before it is known."""
+"""Stop strings, however they are split into tokens, and the text that is certain before they are."""
 
 import pytest
 from hypothesis import example, given
@@ -16,7 +16,7 @@ TOKENIZERS = st.sampled_from([CHARACTERS, BYTE_PAIRS])
 
 
 def expected(text: str, stops: list[str]) -> str:
-    """Up to the stop string that is whole first; of those whole at once, the longest."""
+    """The text up to the stop string that completes first; of several at once, the longest."""
     ends = [(text.index(stop) + len(stop), -len(stop)) for stop in stops if stop in text]
     if not ends:
         return text
@@ -35,8 +35,8 @@ def text_of(tokenizer: Tokenizer, text: str, stops: list[str]) -> TextUntilStop:
     [
         ("a\n\nb", ["\n\n"], "a"),
         ("abc", ["bc", "b"], "a"),
-        ("abcd", ["abcd", "bc"], "a"),  # "bc" is whole first
-        ("abc", ["c", "bc"], "a"),  # whole at once: the longest
+        ("abcd", ["abcd", "bc"], "a"),  # "bc" completes first
+        ("abc", ["c", "bc"], "a"),  # both complete: the longest wins
         ("abab", ["ab"], ""),
         ("abc", [], "abc"),
         ("ab", ["abc"], "ab"),
@@ -89,7 +89,7 @@ def test_only_what_may_become_a_stop_string_is_held_back() -> None:
     assert ready == ["x", "x", "x", "xaby", "xaby", "xaby\nz", "xaby\nz"]
 
 
-def test_the_tokens_taken_reach_to_the_one_that_completes_the_stop_string_and_those_ready_lie_in_the_text() -> None:
+def test_tokens_are_added_up_to_the_stop_string_and_those_ready_lie_in_the_text() -> None:
     until_stop = TextUntilStop(CHARACTERS.text_decoder(), ["cd"])
 
     assert until_stop.add(CHARACTERS.encode("abc")) == 3

@@ -24,7 +24,7 @@ PROMPTS = [[PROMPT, CODE], [PROMPT, 10, 11, 12, CODE], [PROMPT, *range(5, 34), C
 
 @torch.inference_mode()
 def decoded_without_a_cache(model: TinyGPT, prompt_ids: list[int], parameters: SamplingParameters) -> list[int]:
-    """The whole sequence read anew for every token."""
+    """The tokens if the whole sequence is read again for each."""
     allowed, record = generated_tokens(model.config.vocab_size), parameters.record()
     output: list[int] = []
     while len(prompt_ids) + len(output) < model.config.context_length:

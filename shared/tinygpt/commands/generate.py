@@ -1,4 +1,4 @@
-"""`tinygpt generate`: one prompt, one answer, from a checkpoint on the disk."""
+"""`tinygpt generate`: one prompt, one answer, from a checkpoint on disk."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tinygpt.inference.generator import CodeGenerator
 
 _BACKEND: "Backend" = "torch"
-"""One answer is written before the compiled decoder's kernels would be loaded, let alone compiled."""
+"""PyTorch finishes one answer before the compiled decoder's kernels would be loaded."""
 
 
 def generate(
@@ -30,22 +30,22 @@ def generate(
     model: Annotated[
         Path | None, typer.Option(help="A .pt file, or a folder with best.pt. The model now served if left out.")
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="The answer is cut here, or where the context is full.")] = 256,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token every time.")] = 0.0,
-    top_k: Annotated[int, typer.Option(help="Sample from this many likeliest tokens; 0 from all.")] = 0,
+    max_new_tokens: Annotated[int, typer.Option(help="The answer is cut here, or when the context is full.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 takes the most likely token every time.")] = 0.0,
+    top_k: Annotated[int, typer.Option(help="Sample from this many most likely tokens; 0 from all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Sample from the smallest set with this probability.")] = 1.0,
-    min_p: Annotated[float, typer.Option(help="Leave out tokens below this share of the likeliest one's.")] = 0.0,
+    min_p: Annotated[float, typer.Option(help="Minimum probability relative to the most likely token.")] = 0.0,
     repetition_penalty: Annotated[float, typer.Option(help="1 is none.")] = 1.0,
     repetition_window: Annotated[int, typer.Option(help="Recent output tokens that the penalty looks at.")] = 64,
     balanced: Annotated[bool, typer.Option("--balanced", help="Keep brackets and quotes balanced.")] = False,
     seed: Annotated[int | None, typer.Option(help="Same seed, same answer. A fresh one if left out.")] = None,
-    n: Annotated[int, typer.Option(help="How many answers, each with the next seed.")] = 1,
+    n: Annotated[int, typer.Option(help="Number of answers, each with the next seed.")] = 1,
     stop: Annotated[
         list[str] | None, typer.Option(help=f"End before this text. May be given up to {MAX_STOP_STRINGS} times.")
     ] = None,
-    logprobs: Annotated[int | None, typer.Option(help="With --json: so many of the likeliest tokens a place.")] = None,
+    logprobs: Annotated[int | None, typer.Option(help="With --json: show this many of the most likely tokens.")] = None,
     beams: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Beam search this wide, in place of sampling.")
+        int | None, typer.Option(min=1, max=64, help="Beam search with this many beams, instead of sampling.")
     ] = None,
     post_process: Annotated[bool, typer.Option(help="Repair brackets and quotes.")] = True,
     fallback: Annotated[
@@ -53,10 +53,10 @@ def generate(
     ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="The whole answer as JSON.")] = False,
 ) -> None:
-    """Turn a prompt into Python code. Exits 1 where there is no answer.
+    """Turn a prompt into Python code. Exits 1 if there is no answer.
 
-    On a terminal the model's text is shown as it is written, before it is looked at: where it can't be used as it
-    stands, what is given in its place comes below.
+    On a terminal the model's text is shown as it is generated, before it is checked. If it can't be used as it is, the
+    answer follows below it.
     """
     with one_sentence():
         try:
@@ -142,7 +142,7 @@ def _search(generator: "CodeGenerator", request: GenerateRequest, *, beams: int)
 
 
 async def _show(generator: "CodeGenerator", request: GenerateRequest) -> GenerateResponse:
-    """Write the model's text as it comes, and below it the answer where that is another."""
+    """Print the model's text as it comes, and below it the answer if that is different."""
     shown = ""
     async for part in generator.stream(request):
         if isinstance(part, GenerateDelta):
@@ -155,13 +155,13 @@ async def _show(generator: "CodeGenerator", request: GenerateRequest) -> Generat
     else:
         typer.echo()
         if answer.code and answer.code != shown.strip("\n").rstrip():
-            typer.echo("tinygpt: that can't be used as it stands; in its place:", err=True)
+            typer.echo("tinygpt: that can't be used as it is. The answer instead:", err=True)
             typer.echo(answer.code)
     return answer
 
 
 def _print(choices: list[Choice]) -> None:
-    """Every answer, with a line that numbers it where there are several."""
+    """Print every answer, with a number above each if there are several."""
     for number, choice in enumerate(choices, start=1):
         if len(choices) > 1:
             typer.echo(f"# {number} of {len(choices)}")
@@ -170,7 +170,7 @@ def _print(choices: list[Choice]) -> None:
 
 
 def _checkpoint_path(model: Path | None) -> Path:
-    """The `.pt` that is meant. Raises `InvalidCheckpoint`, `NoModel`."""
+    """The `.pt` file to load. Raises `InvalidCheckpoint` or `NoModel`."""
     if model is not None:
         path = model / BEST_CHECKPOINT if model.is_dir() else model
         if not path.exists():

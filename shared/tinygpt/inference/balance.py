@@ -1,9 +1,9 @@
-"""Brackets and quotes that stay balanced while code is generated: what may follow, and whether the code may end.
+"""Keeps brackets and quotes balanced while code is generated: which tokens may follow, and whether the code may end.
 
-A reader goes through the text one character at a time, as `postprocess.closers` does, and holds three numbers: its mode
-(in code, in a comment, in a string), how many brackets are open, and which, two bits for each. A token may follow if
-the reader gets through its text without breaking a rule: no bracket closes another's or none, and no line ends within a
-string of one line. `<EOS>` may follow if nothing is open.
+A reader goes through the text one character at a time, as `postprocess.closers` does. Its state is three numbers: its
+mode (in code, in a comment, in a string), how many brackets are open, and which ones, in two bits each. A token may
+follow if the reader gets through its text without breaking a rule: a closing bracket matches the innermost open one,
+and no line ends inside a one-line string. `<EOS>` may follow if nothing is open.
 """
 
 from typing import Any
@@ -26,26 +26,26 @@ _KINDS = {
     **{bracket: _CLOSING + i for i, bracket in enumerate(")]}")},
 }
 
-# Modes. Those of strings are for `'`; those for `"` are _DOUBLE more.
+# Modes. Those of strings are for `'`. For `"`, add _DOUBLE.
 _BROKEN, _CODE, _COMMENT = -1, 0, 1
-_OPENED = 2  # after a quote: of a string, of an empty one, or the first of three
-_TWO = 3  # after two: an empty string, or the first two of three
+_OPENED = 2  # after one quote: a string may follow, or it is empty, or this is the first quote of three
+_TWO = 3  # after two quotes: an empty string, or the first two quotes of three
 _STRING = 4
 _ESCAPED = 5
 _TRIPLE = 6
-_TRIPLE_ONE = 7  # one quote of the three that would close it
+_TRIPLE_ONE = 7  # after one quote of the three that close it
 _TRIPLE_TWO = 8
 _TRIPLE_ESCAPED = 9
 _DOUBLE = 8
-_MOST_OPEN = 31
-"""Brackets that 62 bits hold; no more are opened."""
+_MAX_OPEN = 31
+"""As many brackets as 62 bits hold. No more are opened."""
 
 Reader = tuple[int, int, int]
-"""Mode, brackets open, and which: the innermost in the two lowest bits."""
+"""Mode, number of open brackets, and which ones, the innermost in the two lowest bits."""
 
 
 def token_texts(tokenizer: Tokenizer) -> NDArray[np.uint8]:
-    """Every token's text as kinds of characters, (vocab, longest text); what a control token has is no text."""
+    """Each token's text as kinds of characters, (vocab, longest text). A control token has none."""
     texts = ["" if i < len(CONTROL_TOKENS) else tokenizer.decode([i]) or " " for i in range(tokenizer.vocab_size)]
     kinds = np.zeros((len(texts), max(map(len, texts)) + 1), np.uint8)
     for token, text in enumerate(texts):
@@ -57,7 +57,7 @@ def token_texts(tokenizer: Tokenizer) -> NDArray[np.uint8]:
 def balanced_tokens(
     allowed: NDArray[np.bool_], texts: NDArray[np.uint8], output: NDArray[np.int32]
 ) -> NDArray[np.bool_]:
-    """Which of the `allowed` tokens may follow `output`, all of the answer so far; `texts` are `token_texts`."""
+    """Which of the `allowed` tokens may follow `output`, the answer so far. `texts` comes from `token_texts`."""
     reader = (_CODE, 0, 0)
     for i in range(len(output)):
         reader = read_token(reader, texts, output[i])
@@ -106,7 +106,7 @@ def read_character(reader: Reader, kind: int) -> Reader:
 
 @jit
 def read_code(mode: int, open_brackets: int, which: int, kind: int) -> Reader:
-    """Outside of strings."""
+    """The reader after a character outside strings."""
     if mode == _COMMENT:
         return _CODE if kind == _NEWLINE else _COMMENT, open_brackets, which
     if kind == _HASH:
@@ -117,14 +117,14 @@ def read_code(mode: int, open_brackets: int, which: int, kind: int) -> Reader:
         closes = open_brackets > 0 and which & 3 == kind - _CLOSING
         return _CODE if closes else _BROKEN, open_brackets - 1, which >> 2
     if kind >= _OPENING:
-        room = open_brackets < _MOST_OPEN
+        room = open_brackets < _MAX_OPEN
         return _CODE if room else _BROKEN, open_brackets + 1, which << 2 | kind - _OPENING
     return _CODE, open_brackets, which
 
 
 @jit
 def read_string(mode: int, kind: int, quote: int) -> int:
-    """The mode after a character within a string that `quote` began."""
+    """The mode after a character inside a string that `quote` began."""
     if mode == _ESCAPED:
         return _STRING
     if mode == _STRING:

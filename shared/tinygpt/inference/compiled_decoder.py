@@ -18,7 +18,7 @@ from tinygpt.contracts.models import WeightFormat
 from tinygpt.data.tokenizer import EOS, Tokenizer
 from tinygpt.inference.attention_kernels import Cache, QuantisedCache
 from tinygpt.inference.balance import balanced_tokens, token_texts
-from tinygpt.inference.decoder import Ended, Top, Written
+from tinygpt.inference.decoder import SlotFinishReason, SlotOutput, TopLogprobs
 from tinygpt.inference.kernels import Rows, Sequences, compute_logits, forward
 from tinygpt.inference.linear_kernels import QuantisedRows
 from tinygpt.inference.packed_weights import Weights, pack
@@ -29,7 +29,7 @@ PREFILL_ROWS = 32
 """Tokens of a prompt that are read at once."""
 
 _GOES_ON, _EOS, _LENGTH, _NAN = range(4)
-_ENDED: tuple[Ended | None, ...] = (None, "eos", "length", "nan")
+_ENDED: tuple[SlotFinishReason | None, ...] = (None, "eos", "length", "nan")
 
 SLOT = np.dtype(
     [
@@ -94,7 +94,7 @@ class CompiledDecoder:
         state["sampling"] = sampling.record()
         self._writing.add(slot)
 
-    def step(self, steps: int = 1) -> Sequence[Written]:
+    def step(self, steps: int = 1) -> Sequence[SlotOutput]:
         writing = np.array(sorted(self._writing), np.int32)
         if not len(writing):
             return []
@@ -118,7 +118,7 @@ class CompiledDecoder:
         self._share(len(writing), take)
         self._stop[0] = 0
         written = output.written(writing)
-        self._writing.difference_update(one.slot for one in written if one.ended)
+        self._writing.difference_update(one.slot for one in written if one.finish_reason)
         return written
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
@@ -193,15 +193,15 @@ class _Output:
     def arrays(self) -> list[NDArray[Any]]:
         return [self.ids, self.logprobs, self.top_ids, self.top_logprobs, self.counts, self.ended]
 
-    def written(self, slots: NDArray[np.int32]) -> list[Written]:
+    def written(self, slots: NDArray[np.int32]) -> list[SlotOutput]:
         ids, logprobs = self.ids.tolist(), self.logprobs.tolist()
         counts, ended = self.counts.tolist(), self.ended.tolist()
         return [
-            Written(slot, ids[i][: counts[i]], logprobs[i][: counts[i]], self._top(i), _ENDED[ended[i]])
+            SlotOutput(slot, ids[i][: counts[i]], logprobs[i][: counts[i]], self._top(i), _ENDED[ended[i]])
             for i, slot in enumerate(slots.tolist())
         ]
 
-    def _top(self, i: int) -> list[Top]:
+    def _top(self, i: int) -> list[TopLogprobs]:
         wanted = self._tops[i]
         if not wanted:
             return []

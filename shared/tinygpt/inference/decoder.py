@@ -1,4 +1,4 @@
-"""What decodes: slots that hold one sequence each, filled by `prefill`, continued by `step`, given back by `free`."""
+"""What a decoder is: slots that hold one sequence each, from `prefill` over `step` to `free`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,31 +6,32 @@ from typing import Literal, Protocol
 
 from tinygpt.inference.sampling import SamplingParameters
 
-Ended = Literal["eos", "length", "nan"]
-"""`nan`: what the network says of the next token is not a number, so that there is none."""
-Top = tuple[tuple[int, float], ...]
-"""The likeliest tokens at one place with their log probabilities, the likeliest first."""
+SlotFinishReason = Literal["eos", "length", "nan"]
+"""Why a slot generates no more. `nan`: the network computed NaN, so there is no next token."""
+TopLogprobs = tuple[tuple[int, float], ...]
+"""The most likely tokens at one place with their log probabilities, most likely first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What one slot wrote in a call of `step`. `<EOS>` is not among the ids. `ended` says why it writes no more.
+class SlotOutput:
+    """The tokens that one slot generated in a call of `step`, without `<EOS>`.
 
-    `ids` and `logprobs` are plain lists of the same length; so is `top`, where `begin` asked for any, else it is empty.
-    A log probability is the model's own: of the whole vocabulary, before penalty, temperature and cuts.
+    `ids` and `logprobs` are lists of equal length, and so is `top` if `begin` asked for it; else `top` is empty. A log
+    probability is the model's own: of the whole vocabulary, before penalty, temperature and cuts.
     """
 
     slot: int
     ids: list[int]
     logprobs: list[float]
-    top: list[Top]
-    ended: Ended | None
+    top: list[TopLogprobs]
+    finish_reason: SlotFinishReason | None
+    """None while the slot goes on."""
 
 
 class Decoder(Protocol):
     """Decodes up to `slots` sequences side by side. For one thread at a time, except `interrupt`.
 
-    What a slot writes depends only on its own prompt, parameters and seed, bit for bit, and never on the other slots.
+    What a slot generates depends only on its own prompt, parameters and seed, bit for bit, and never on other slots.
 
     It also depends on the chunks that a prompt was read in, by rounding at most. The compiled decoder computes every
     position alone, so its result is the same bit for bit in all weight formats. PyTorch rounds a matrix product by its
@@ -45,24 +46,25 @@ class Decoder(Protocol):
     def context_length(self) -> int: ...
 
     def prefill(self, prompts: Mapping[int, Sequence[int]]) -> None:
-        """Read each slot's ids into it, after those that it holds: a long prompt may come in chunks.
+        """Read each slot's ids, after those that it holds: a long prompt may come in chunks.
 
-        Raises `ValueError` where they would fill the context: a token must still fit.
+        Raises `ValueError` if they would fill the context, because a token must still fit.
         """
 
     def begin(self, slot: int, sampling: SamplingParameters, *, max_new_tokens: int, top_logprobs: int = 0) -> None:
-        """The prompt is whole: from the next `step` on, the slot writes. It ends with `<EOS>`, after `max_new_tokens`
-        (at least 1) or where the context is full, whichever comes first."""
+        """The prompt is complete: the slot generates from the next `step` on. It finishes with `<EOS>`, after
+        `max_new_tokens` (at least 1), or when the context is full."""
 
-    def step(self, steps: int = 1) -> Sequence[Written]:
-        """Let every slot that writes add a token, up to `steps` times: it returns early where all have ended or
-        `interrupt` was called, and may whenever a step takes long. One `Written` for each slot that wrote or ended.
+    def step(self, steps: int = 1) -> Sequence[SlotOutput]:
+        """Add a token to every slot that generates, up to `steps` times. One output for each slot that generated or
+        finished.
 
-        An `interrupt` that comes while no `step` is under way lets the next one return after its first token.
+        Returns early if all have finished or after `interrupt`, and may do so whenever a step takes long. An
+        `interrupt` before the call lets it return after its first token.
         """
 
     def interrupt(self) -> None:
-        """Let a `step` that another thread is in return after the token it is at."""
+        """Let a `step` in another thread return after its current token."""
 
     def free(self, slot: int) -> None:
         """Forget the slot's sequence, whatever its state."""
@@ -70,7 +72,7 @@ class Decoder(Protocol):
 
 def decode(
     decoder: Decoder, prompt_ids: Sequence[int], sampling: SamplingParameters, *, max_new_tokens: int
-) -> Written:
+) -> SlotOutput:
     """Continue one sequence to its end, in slot 0, which must be free.
 
     Raises `ValueError` for a prompt that leaves no room in the context.
@@ -79,11 +81,11 @@ def decode(
     decoder.begin(0, sampling, max_new_tokens=max_new_tokens)
     ids: list[int] = []
     logprobs: list[float] = []
-    ended: Ended | None = None
-    while ended is None:
-        (written,) = decoder.step()
-        ids += written.ids
-        logprobs += written.logprobs
-        ended = written.ended
+    finish_reason: SlotFinishReason | None = None
+    while finish_reason is None:
+        (output,) = decoder.step()
+        ids += output.ids
+        logprobs += output.logprobs
+        finish_reason = output.finish_reason
     decoder.free(0)
-    return Written(0, ids, logprobs, [], ended)
+    return SlotOutput(0, ids, logprobs, [], finish_reason)

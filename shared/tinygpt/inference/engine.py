@@ -143,7 +143,7 @@ class Engine:
         while self._has_work():
             try:
                 outputs = self._turn()
-            except Exception as error:  # noqa: BLE001  (whatever the decoder raises, nobody may wait for ever)
+            except Exception as error:  # noqa: BLE001  (whatever the decoder raises, no client may wait for ever)
                 outputs = self._fail(error)
             self._deliver(outputs)
 

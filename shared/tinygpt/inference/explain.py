@@ -1,4 +1,4 @@
-"""How an answer comes about: every step's candidates through each stage of sampling, and where the attention looks."""
+"""How an answer comes about: each step's candidates through the stages of sampling, and the attention weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ from tinygpt.model.transformer import TinyGPT
 
 _STAGES = ("probability", "after_penalty", "after_temperature", "after_top_k", "after_top_p", "after_min_p")
 _TURNED_OFF = (("min_p", 0.0), ("top_p", 1.0), ("top_k", 0), ("temperature", 1.0))
-"""What turns off the stages after the penalty, the last one first."""
+"""The value that turns off each stage after the penalty, the last stage first."""
 _DIGITS = 5
 
 
@@ -40,17 +40,18 @@ def explain(
     model_id: str,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Explanation:
-    """Answer the request with `model` itself and show each step. The same seed takes the tokens of `/generate`.
+    """Answer the request with `model` itself and show each step. The same seed gives the tokens of `/generate`.
 
-    `should_stop` is asked before each token; once it says so the answer ends there, as `cancelled` and without
-    attention. Raises `InvalidRequest` for a prompt that leaves no room in the context, or attention that is not shown:
-    at once where the prompt's own is too much, else when the answer is written; `TinyGPTError` where the network's
-    output is not a number.
+    `should_stop` is called before each token. If it returns True, the answer ends there, as `cancelled` and without
+    attention.
+
+    Raises `InvalidRequest` for a prompt that leaves no room in the context, and for attention that can't be shown: at
+    once if the prompt's own is too much, else after the last token. Raises `TinyGPTError` if the network computes NaN.
     """
     prompt_ids = encode_prompt(request.prompt, tokenizer, model.config.context_length)
     room = model.config.context_length - len(prompt_ids)
     if request.attention:
-        _heads_shown(model, len(prompt_ids), request.layers, request.heads)
+        _shown_heads(model, len(prompt_ids), request.layers, request.heads)
     sampling = sampling_parameters(request).record()
     cache = model.make_cache()
     allowed, texts = generated_tokens(model.config.vocab_size), token_texts(tokenizer)
@@ -65,8 +66,8 @@ def explain(
         if not np.isfinite(logits).all():
             raise TinyGPTError(NOT_A_NUMBER)
         output = np.array(ids[len(prompt_ids) :], np.int32)
-        possible = balanced_tokens(allowed, texts, output) if request.balanced else allowed
-        stages, taken = sampling_stages(logits, possible, output, sampling, position)
+        permitted = balanced_tokens(allowed, texts, output) if request.balanced else allowed
+        stages, taken = sampling_stages(logits, permitted, output, sampling, position)
         steps.append(_step(logits, stages, taken, request.candidates, tokenizer))
         if taken == EOS:
             finish_reason = "eos"
@@ -87,10 +88,10 @@ def explain(
 def sampling_stages(
     logits: Floats, allowed: NDArray[np.bool_], output: Ids, sampling: Any, position: int
 ) -> tuple[Floats, int]:
-    """The distribution after every stage of sampling, (stages, vocab), and the token drawn from the last. What a stage
-    leaves is what sampling gives with the stages after it turned off.
+    """The distribution after each stage of sampling, (stages, vocab), and the token drawn from the last one.
 
-    Arguments are those of `sampling.next_token`.
+    A stage's distribution is what sampling gives with all later stages turned off. The arguments are those of
+    `sampling.next_token`.
     """
     taken, _ = next_token(logits, allowed, output, sampling, position)
     recent = output[max(0, len(output) - sampling["repetition_window"]) :]
@@ -108,12 +109,12 @@ def sampling_stages(
 def attention_maps(
     model: TinyGPT, ids: Sequence[int], layers: Sequence[int] | None = None, heads: Sequence[int] | None = None
 ) -> list[AttentionMap]:
-    """Where the heads look when the model reads `ids`, by layer and head.
+    """The attention weights of each head when the model reads `ids`, by layer and head.
 
-    Raises `InvalidRequest` for a layer or head that there is not, for more than `MAX_WEIGHTS`, and for a model
-    without attention.
+    Raises `InvalidRequest` for a layer or head that does not exist, for more than `MAX_WEIGHTS` weights, and for a
+    model without attention.
     """
-    layers, heads = _heads_shown(model, len(ids), layers, heads)
+    layers, heads = _shown_heads(model, len(ids), layers, heads)
     weights = model.attention_weights(torch.tensor([list(ids)], device=model.device), layers, heads)
     return [
         AttentionMap(layer=layer, head=head, weights=_lower_triangle(of_head.float().cpu().numpy()))
@@ -122,22 +123,22 @@ def attention_maps(
     ]
 
 
-def _heads_shown(
+def _shown_heads(
     model: TinyGPT, tokens: int, layers: Sequence[int] | None, heads: Sequence[int] | None
 ) -> tuple[Sequence[int], Sequence[int]]:
-    """The layers and heads whose attention over so many tokens is shown. Raises as `attention_maps` does."""
+    """The layers and heads to show for a sequence of `tokens` tokens. Raises what `attention_maps` does."""
     config = model.config
     if config.architecture != "transformer":
         raise InvalidRequest(
-            f"This model is of the kind {config.architecture}: it has no attention.", param="attention"
+            f"This model's architecture is {config.architecture}, which has no attention.", param="attention"
         )
-    layers = _existing(layers, config.layers, "layers")
-    heads = _existing(heads, config.heads, "heads")
+    layers = _require_existing(layers, config.layers, "layers")
+    heads = _require_existing(heads, config.heads, "heads")
     count = len(layers) * len(heads) * tokens * (tokens + 1) // 2
     if count > MAX_WEIGHTS:
         raise InvalidRequest(
-            f"These would be {count:,} attention weights, and at most {MAX_WEIGHTS:,} are shown: ask for fewer layers, "
-            "heads or max_new_tokens.",
+            f"{count:,} attention weights are more than the {MAX_WEIGHTS:,} that are shown at most: ask for fewer "
+            "layers, heads or max_new_tokens.",
             param="attention",
         )
     return layers, heads
@@ -171,12 +172,13 @@ def _entropy_bits(probabilities: Floats) -> float:
     return abs(round(float(-(likely * np.log2(likely)).sum()), _DIGITS))
 
 
-def _existing(asked: Sequence[int] | None, count: int, name: str) -> Sequence[int]:
+def _require_existing(asked: Sequence[int] | None, count: int, name: str) -> Sequence[int]:
+    """The layers or heads asked for, or all of them if None were."""
     if asked is not None and max(asked) >= count:
-        raise InvalidRequest(f"There are {count} {name}, counted from 0: {max(asked)} is none of them.", param=name)
+        raise InvalidRequest(f"There are {count} {name}, counted from 0: {max(asked)} is not one of them.", param=name)
     return range(count) if asked is None else sorted(set(asked))
 
 
 def _lower_triangle(weights: Floats) -> list[list[float]]:
-    """Row t's first t + 1 numbers: the others are 0, for no position looks ahead."""
+    """The first t + 1 numbers of each row t. The others are 0, because no position sees later ones."""
     return [row[: t + 1] for t, row in enumerate(np.round(weights.astype(np.float64), _DIGITS).tolist())]

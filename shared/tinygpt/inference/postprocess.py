@@ -1,4 +1,4 @@
-"""Repair of generated code, judged by `ast.parse`: the code is never run."""
+"""Repair of generated code until `ast.parse` accepts it. The code is never run."""
 
 import ast
 import re
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
-_MOST_LINES_CUT = 200
+_MAX_LINES_CUT = 200
 
 
 @dataclass(frozen=True)
 class PostProcessed:
-    """`code` parses, or is empty where nothing of the text could be saved."""
+    """`code` parses, or is empty if nothing of the text could be saved."""
 
     code: str
     repaired: bool
@@ -20,23 +20,23 @@ class PostProcessed:
 
 @lru_cache(maxsize=64)
 def parses(code: str) -> bool:
-    """Whether `code` is whole Python with something in it; False too where Python can't tell, as of what is nested too
-    deep. An answer is asked about more than once."""
+    """True if `code` is complete Python with at least one statement. False if Python can't tell, as when it is nested
+    too deep. Cached, because an answer is checked more than once."""
     tree = tree_of(code)
     return tree is not None and bool(tree.body)
 
 
 def tree_of(code: str) -> ast.Module | None:
-    """The tree of `code`; None where Python makes none of it."""
+    """The syntax tree of `code`, or None if it does not parse."""
     try:
         return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):  # the last: a parse within a parse
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):  # SystemError: a parse within a parse
         return None
 
 
 def ignore_syntax_warnings() -> None:
-    """Let Python say nothing of odd but valid syntax in generated code (`1if x else 2`), which would go to the log. It
-    holds for the whole process, and for text that comes from no file only."""
+    """Ignore warnings about odd but valid syntax in generated code (`1if x else 2`), which would fill the log. Applies
+    to the whole process, but only to code that comes from no file."""
     warnings.filterwarnings("ignore", category=SyntaxWarning, module=re.escape("<unknown>"))
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=re.escape("<unknown>"))
 
@@ -47,7 +47,7 @@ def post_process_code(text: str) -> PostProcessed:
     if parses(code):
         return PostProcessed(code, repaired=code != text)
     lines = code.split("\n")
-    for kept in range(len(lines), max(0, len(lines) - _MOST_LINES_CUT), -1):
+    for kept in range(len(lines), max(0, len(lines) - _MAX_LINES_CUT), -1):
         candidate = "\n".join(lines[:kept]).rstrip()
         for attempt in (candidate, candidate + closers(candidate)):
             if parses(attempt):
@@ -56,8 +56,8 @@ def post_process_code(text: str) -> PostProcessed:
 
 
 def closers(code: str) -> str:
-    """The quotes and brackets that would close what `code` leaves open, on a line of their own after a comment; ""
-    where a bracket closes the wrong one."""
+    """The quotes and brackets that close what `code` leaves open, on a new line after a comment. "" if a bracket in
+    `code` closes the wrong one."""
     stack: list[str] = []
     quote = ""
     i = 0
@@ -87,12 +87,12 @@ def closers(code: str) -> str:
     return quote + "".join(reversed(stack))
 
 
-def loops(text: str, *, times: int = 5, least_characters: int = 20) -> bool:
-    """Whether `text` ends in the same piece `times` times over, at least `least_characters` in all."""
+def loops(text: str, *, times: int = 5, min_characters: int = 20) -> bool:
+    """True if `text` ends with the same string `times` times in a row, at least `min_characters` in all."""
     for length in range(1, len(text) // times + 1):
-        if length * times < least_characters:
+        if length * times < min_characters:
             continue
-        piece = text[-length:]
-        if text.endswith(piece * times) and piece.strip():
+        end = text[-length:]
+        if text.endswith(end * times) and end.strip():
             return True
     return False

@@ -147,20 +147,20 @@ class Scheduler:
         if not self._decoding:
             return
         started = self._clock()
-        written = self._decoder.step(self._steps())
+        outputs = self._decoder.step(self._steps())
         now = self._clock()
-        self._seconds_per_token = max(now - started, 1e-6) / max(1, sum(len(part.ids) for part in written))
-        for part in written:
-            sequence = self._decoding[part.slot]
-            reason = sequence.append(part, now)
+        self._seconds_per_token = max(now - started, 1e-6) / max(1, sum(len(output.ids) for output in outputs))
+        for output in outputs:
+            sequence = self._decoding[output.slot]
+            reason = sequence.append(output, now)
             if reason is not None:
-                del self._decoding[part.slot]
+                del self._decoding[output.slot]
                 self._finish(sequence, reason)
             elif now - sequence.emitted_at >= self._emit_interval:
                 self._emit(sequence, now)
 
     def _steps(self) -> int:
-        """One step if a prompt is to be read on or a stream awaits its first token, else as many as the time allows."""
+        """One if a prompt is in prefill or a stream awaits its first token, else as many as the time allows."""
         if self._prefilling or any(one.awaits_first_token and one.request.stream for one in self._decoding.values()):
             return 1
         return max(1, int(self._decode_seconds / (self._seconds_per_token * len(self._decoding))))

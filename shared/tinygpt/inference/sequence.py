@@ -9,7 +9,7 @@ from typing import Literal
 from tinygpt.contracts.errors import TinyGPTError
 from tinygpt.contracts.generation import FinishReason
 from tinygpt.data.tokenizer import Tokenizer
-from tinygpt.inference.decoder import Top, Written
+from tinygpt.inference.decoder import SlotOutput, TopLogprobs
 from tinygpt.inference.sampling import SamplingParameters
 from tinygpt.inference.stop_strings import TextUntilStop
 
@@ -41,7 +41,7 @@ class Finished:
 
     finish_reason: FinishReason
     prompt_tokens: int
-    """Tokens of the prompt that were read: not all of them if the sequence was cancelled before."""
+    """Tokens of the prompt that were read. Fewer than it has if the sequence was cancelled in prefill."""
     completion_tokens: int
     """Tokens generated, those of a stop string included and `<EOS>` not."""
     queue_seconds: float
@@ -63,7 +63,7 @@ class SequenceOutput:
     text: str = ""
     ids: Sequence[int] = ()
     logprobs: Sequence[float] = ()
-    top: Sequence[Top] = ()
+    top: Sequence[TopLogprobs] = ()
     end: Finished | TinyGPTError | None = None
     """Set in the last output: how the sequence finished, or the error that ended it."""
 
@@ -105,7 +105,7 @@ class ScheduledSequence:
         """Otherwise its text is decoded once, at the end."""
         self._ids: list[int] = []
         self._logprobs: list[float] = []
-        self._top: list[Top] = []
+        self._top: list[TopLogprobs] = []
         self._emitted = (0, 0)
         """Characters and tokens."""
 
@@ -117,16 +117,16 @@ class ScheduledSequence:
         """The next tokens of the prompt to read; empty once all were read."""
         return self.request.prompt_ids[self.prefilled : self.prefilled + max_tokens]
 
-    def append(self, written: Written, now: float) -> FinishReason | Literal["nan"] | None:
+    def append(self, output: SlotOutput, now: float) -> FinishReason | Literal["nan"] | None:
         """Add what the slot generated, up to a stop string. Returns why the sequence ends, or None."""
-        count = self._text.add(written.ids) if self._tracks_text else len(written.ids)
-        self._ids += written.ids[:count]
+        count = self._text.add(output.ids) if self._tracks_text else len(output.ids)
+        self._ids += output.ids[:count]
         if self.request.logprobs is not None:
-            self._logprobs += written.logprobs[:count]
-            self._top += written.top[:count]
+            self._logprobs += output.logprobs[:count]
+            self._top += output.top[:count]
         if self._first_token_at is None and self._ids:
             self._first_token_at = now
-        return "stop" if self._text.stopped else written.ended
+        return "stop" if self._text.stopped else output.finish_reason
 
     def output(self, finished: Finished | None = None) -> SequenceOutput:
         """What came since the last call and is certain to stay. Everything is once the sequence has `finished`."""

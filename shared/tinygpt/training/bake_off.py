@@ -211,7 +211,7 @@ def _decoding_speed(checkpoint: Checkpoint, prompts: Sequence[str], poll: Callab
         decoded = decode(decoder, ids, SamplingParameters(), max_new_tokens=_MAX_NEW_TOKENS)
         if i > 0:
             seconds += time.perf_counter() - started
-            tokens += len(decoded.ids) + (decoded.ended == "eos")
+            tokens += len(decoded.ids) + (decoded.finish_reason == "eos")
             characters += len(tokenizer.decode(decoded.ids))
     return round(tokens / seconds, 1), round(characters / seconds, 1)
 

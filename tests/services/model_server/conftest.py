@@ -17,7 +17,7 @@ from tests.services.conftest import StoreModel, serving, store_scripted_model
 from tinygpt.contracts.models import (
     ModelServerHealth,
 )
-from tinygpt.inference.decoder import Written
+from tinygpt.inference.decoder import SlotOutput
 from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.runtime.volume import Volume
 
@@ -66,7 +66,7 @@ class Gate:
         self._steps_left = 0
         step = TorchDecoder.step
 
-        def gated(decoder: TorchDecoder, steps: int = 1) -> Sequence[Written]:
+        def gated(decoder: TorchDecoder, steps: int = 1) -> Sequence[SlotOutput]:
             if self._opened.is_set():
                 self._decoders.add(decoder)
             elif decoder in self._decoders:
