@@ -1,4 +1,4 @@
-"""`python -m services.preflight`: before `make run` starts anything, what would keep it from running, in a sentence."""
+"""`python -m services.preflight`: before `make run` starts anything, check its ports and its volume."""
 
 import os
 import sys
@@ -32,7 +32,7 @@ def _require_writable(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        sys.exit(f"{home} can't be made ({error.strerror}): set TINYGPT_HOME to a folder that can be written.")
+        sys.exit(f"{home} can't be created ({error.strerror}): set TINYGPT_HOME to a folder that can be written.")
     if not os.access(home, os.W_OK):
         sys.exit(f"{home} can't be written: set TINYGPT_HOME to a folder that can.")
 

@@ -1,1 +1,1 @@
-"""The model server: loads the best checkpoint, follows `models/current.json`, answers `/generate`."""
+"""The model server: loads the promoted model, follows `models/current.json`, answers `/generate`."""

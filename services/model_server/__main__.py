@@ -2,7 +2,7 @@
 
 import gc
 
-gc.disable()  # PyTorch and the rest take a fifth longer to import while garbage is looked for.
+gc.disable()  # Importing PyTorch takes a fifth longer with garbage collection.
 
 # ruff: disable[E402]
 import torch
@@ -16,14 +16,14 @@ from tinygpt.runtime.settings import load_settings
 
 # ruff: enable[E402]
 gc.freeze()
-gc.set_threshold(10_000, 10, 10)  # a hundred requests under way are more new objects than the usual 700
+gc.set_threshold(10_000, 10, 10)  # a hundred concurrent requests create more objects than the default of 700
 gc.enable()
 
 
 def main() -> None:
     settings = load_settings(ModelServerSettings)
     configure_logging("model_server", format=settings.log_format, level=settings.log_level, extra=[add_request_id])
-    # One core a request: a step of a small model is too short to be shared between cores.
+    # One core per request, because a step of a small model is too short to share between cores.
     torch.set_num_threads(1)
     serve(
         create_app(settings),

@@ -15,7 +15,7 @@ from tinygpt.http.metrics import HttpMetrics
 
 
 def create_app(settings: ModelServerSettings) -> FastAPI:
-    """The app; it loads its model when its lifespan starts, in the background."""
+    """The app. It loads its model in the background when its lifespan starts."""
     metrics = HttpMetrics(CollectorRegistry())
     server = ModelServer(settings, metrics.registry)
 

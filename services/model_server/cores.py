@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""The number of cores that this process may use."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,10 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_cores(quota: Path = _QUOTA) -> int:
-    """Those that it may run on (`taskset`, cpusets), but no more than a container's quota gives it time for: `quota`
-    is the file where cgroup v2 says how many microseconds of how many."""
+    """The cores of its affinity (`taskset`, cpusets), but no more than the CPU quota of its container.
+
+    `quota` is cgroup v2's file: microseconds of CPU time, and the period in microseconds.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         allowed, period = quota.read_text().split()

@@ -1,4 +1,4 @@
-"""What decoding costs and does, under the names that vLLM gave these metrics, after the prefix `tinygpt_`."""
+"""Metrics of decoding. Their names are vLLM's, after the prefix `tinygpt_`."""
 
 from collections.abc import Callable
 
@@ -13,13 +13,13 @@ _TOKEN_LATENCY = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005,
 
 
 class DecodingMetrics:
-    """A sequence is one of a request's `n` answers; latencies are a sequence's, from its arrival at the engine."""
+    """A sequence is one of a request's `n` answers. Latencies are per sequence, from its arrival at the engine."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._first_token = self._seconds("time_to_first_token", "Arrival to first token.")
         self._output_token = self._seconds(
-            "time_per_output_token", "From one token to the next, a sequence's mean.", buckets=_TOKEN_LATENCY
+            "time_per_output_token", "From one token to the next, mean of a sequence.", buckets=_TOKEN_LATENCY
         )
         self._latency = self._seconds("e2e_request_latency", "Arrival to last token.")
         self._queue = self._seconds("request_queue_time", "Waiting for a slot.")
@@ -29,13 +29,13 @@ class DecodingMetrics:
             "prompt_tokens", "Tokens of prompts that were read, by each of `n` answers."
         )
         self._generation_tokens = self._counter("generation_tokens", "Tokens written.")
-        self._success = self._counter("request_success", "Sequences by what ended them.", "finished_reason")
-        self._answers = self._counter("answers", "Answers by who wrote them.", "source")
-        self._loads = self._counter("model_loads", "Models loaded, or not.", "outcome")
-        self._load_seconds = self._seconds("model_load", "From the checkpoint on disk to a model that answers.")
+        self._success = self._counter("request_success", "Sequences by their end.", "finished_reason")
+        self._answers = self._counter("answers", "Answers by their source.", "source")
+        self._loads = self._counter("model_loads", "Models loaded, by outcome.", "outcome")
+        self._load_seconds = self._seconds("model_load", "From the checkpoint on disk to a warm model.")
 
     def watch(self, *, running: Callable[[], int], waiting: Callable[[], int], slots: Callable[[], int]) -> None:
-        """Show these as they are whenever somebody looks."""
+        """Read these whenever `/metrics` is requested."""
         self._gauge("num_requests_running", "Sequences in a slot.").set_function(running)
         self._gauge("num_requests_waiting", "Sequences waiting for a slot.").set_function(waiting)
         self._gauge("slots", "Slots of the model that is served.").set_function(slots)
@@ -44,7 +44,7 @@ class DecodingMetrics:
         )
 
     def ended(self, sequence: Finished | TinyGPTError) -> None:
-        """A sequence ended, with what it came to or with an error."""
+        """Count a sequence that ended, successfully or with an error."""
         if isinstance(sequence, TinyGPTError):
             self._success.labels("error").inc()
             return
@@ -64,7 +64,7 @@ class DecodingMetrics:
                 )
 
     def answered(self, answer: GenerateResponse) -> None:
-        """A request got all its answers."""
+        """Count the answers of a request."""
         for choice in answer.choices or [answer]:
             self._answers.labels(choice.source).inc()
 

@@ -1,1 +1,1 @@
-"""The gateway's endpoints, a file a resource."""
+"""The gateway's endpoints, one file per resource."""

@@ -1,4 +1,4 @@
-"""`POST /datasets`: rows streamed to the disk, validated, stored under the hash of their content."""
+"""`POST /datasets`: stream rows to disk, validate them, and store them under the hash of their content."""
 
 import tempfile
 from pathlib import Path
@@ -43,7 +43,7 @@ async def upload(
     request: Request,
     gateway: GatewayDep,
     name: Annotated[str, Query(max_length=80, pattern=r"^[\w .-]+$", description="For people.")] = "upload",
-    format: Annotated[Literal["jsonl", "csv", "sqlite"], Query(description="How the body is written.")] = "jsonl",
+    format: Annotated[Literal["jsonl", "csv", "sqlite"], Query(description="Format of the body.")] = "jsonl",
     context_length: Annotated[
         int, Query(ge=16, le=4096, description="Rows longer than this many tokens are errors.")
     ] = DEFAULT_CONTEXT_LENGTH,

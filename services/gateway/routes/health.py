@@ -1,4 +1,4 @@
-"""Probes: `/livez` (the process turns), `/readyz` (would serve now), `/health` (readiness, with all behind it)."""
+"""Probes: `/livez` (the process is alive), `/readyz` (it would serve now), `/health` (readiness, with metadata)."""
 
 import time
 
@@ -23,7 +23,7 @@ async def livez(response: Response, gateway: GatewayDep) -> Liveness:
 
 @router.get(**READYZ)
 async def readyz(gateway: GatewayDep) -> dict[str, str]:
-    """200 when a `/generate` sent now would be answered; else 503 with the reason and a `Retry-After`."""
+    """200 if a `/generate` sent now would be answered, otherwise 503 with the reason and a `Retry-After`."""
     if gateway.draining.is_set():
         raise Draining("The gateway is stopping.", retry_after=5)
     servers = await gateway.model_servers.health()

@@ -1,4 +1,4 @@
-"""`/models`: what could be served, and serving it."""
+"""`/models`: list the trained models, and choose the served one."""
 
 from fastapi import APIRouter
 
@@ -29,7 +29,7 @@ def newest(gateway: GatewayDep) -> ModelList:
 
 @router.post("/models/{run_id}/promote", summary="Serve this model", dependencies=[requires("train")])
 def promote(run_id: str, gateway: GatewayDep) -> CurrentModel:
-    """`previous` as the id goes back to the model that was served before. The model servers follow within seconds."""
+    """The id `previous` is the model that was served before. The model servers follow within seconds."""
     if run_id == "previous":
         current = gateway.volume.current()
         if current is None or current.previous is None:

@@ -25,10 +25,11 @@ def start(
     body: TrainRequest,
     gateway: GatewayDep,
     idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=128, description="A repeated POST returns the first one's run.")
+        str | None,
+        Header(min_length=1, max_length=128, description="A repeated POST with the same key returns the first run."),
     ] = None,
 ) -> RunRecord:
-    """202 means that the run is recorded: it survives any crash from here on."""
+    """202 means that the run is recorded. From here on it survives any crash."""
     dataset_id = stored_dataset(gateway.volume, body)
     request = body.model_copy(update={"rows": None, "dataset": dataset_id if body.rows else body.dataset})
     with redis_errors():
@@ -81,7 +82,7 @@ async def follow(
     gateway: GatewayDep,
     last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,19}(-\d{1,19})?$")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Every event from the first, or those after `Last-Event-ID`; the stream ends with the run."""
+    """All events, or those after `Last-Event-ID`. The stream ends with the run."""
     async for event in run_events(gateway, run_id, after=last_event_id or "0"):
         if event is None:
             yield ServerSentEvent(comment="keep-alive")

@@ -1,1 +1,1 @@
-"""The model server's endpoints, a file a subject."""
+"""The model server's endpoints, one file per resource."""

@@ -1,4 +1,4 @@
-"""Probes: `/livez` (the process turns), `/readyz` (would serve now), `/health` (readiness, with the model)."""
+"""Probes: `/livez` (the process is alive), `/readyz` (it would serve now), `/health` (readiness, with the model)."""
 
 from fastapi import APIRouter, Response
 

@@ -1,4 +1,4 @@
-"""Datasets on the wire: what is wrong with a row, what a file holds, and the card of a stored dataset."""
+"""Datasets on the wire: a row, what can be wrong with it, the report on a file, and the card of a stored dataset."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ProblemKind(StrEnum):
-    """What can be wrong with a row. The first group refuses the file; the second is only pointed out."""
+    """What can be wrong with a row. The first group are errors, the second group are warnings."""
 
     INVALID_UTF8 = "invalid_utf8"
     NUL_CHARACTER = "nul_character"
@@ -43,7 +43,7 @@ class RowStatistics(BaseModel):
     p95_length: int = 0
     max_length: int = 0
     context_length: int = Field(default=0, description="The token budget of a row.")
-    context_filled: float = Field(default=0.0, description="Share of that budget that the mean row fills.")
+    context_filled: float = Field(default=0.0, description="Share of that budget that a row uses, on average.")
 
 
 class ValidationReport(BaseModel):

@@ -37,12 +37,12 @@ from pydantic import BaseModel, Field
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong, in one sentence that says what to do, and how to find it again in the logs."""
+    """What went wrong, in one sentence that says what to do, and the id to find it in the logs."""
 
     message: str
     type: str = Field(examples=["invalid_request_error"])
     code: str = Field(examples=["invalid_request"])
-    param: str | None = Field(default=None, description="The field or header at fault, where there is one.")
+    param: str | None = Field(default=None, description="The field or header at fault, if there is one.")
     request_id: str | None = None
 
 
@@ -53,9 +53,9 @@ class ErrorBody(BaseModel):
 
 
 class TinyGPTError(Exception):
-    """The root. `message` is one sentence for a person; `param` names the field at fault.
+    """The root. `message` is one sentence for a person, `param` names the field at fault.
 
-    `retry_after` (seconds) becomes the `Retry-After` header; where a client may come back, a class has a default.
+    `retry_after` (seconds) becomes the `Retry-After` header. Classes of errors that a client may retry have a default.
     `extra` is added beside `error` in the response body.
     """
 
@@ -140,7 +140,7 @@ class NotFound(TinyGPTError):
 
 
 class ModelNotFound(NotFound):
-    """Of OpenAI's API: a request names a model that is not served."""
+    """OpenAI's API: a request names a model that is not served."""
 
     code = "model_not_found"
 
@@ -158,7 +158,7 @@ class Conflict(TinyGPTError):
 
 
 class ClientGone(TinyGPTError):
-    """The client closed its connection: nobody reads the answer, the log does (nginx's 499)."""
+    """The client closed its connection. Only the log shows this (nginx's 499)."""
 
     status = 499
     type = "client_error"
@@ -196,7 +196,7 @@ class Draining(Unavailable):
 
 
 class DecoderUnusable(Unavailable):
-    """A model's decoder failed for good: the model is loaded anew."""
+    """A model's decoder failed for good. The model is loaded again."""
 
     code = "decoder_unusable"
 
@@ -229,13 +229,13 @@ class TrainingFailed(TinyGPTError):
 
 
 class SandboxUnavailable(TinyGPTError):
-    """This machine can't run generated code apart."""
+    """This machine has no sandbox for generated code."""
 
     code = "sandbox_unavailable"
 
 
 class LeaseLost(TinyGPTError):
-    """Another worker owns the run now: stop at once and write nothing more."""
+    """Another worker owns the run now. Stop at once and write nothing more."""
 
     code = "lease_lost"
 

@@ -1,11 +1,11 @@
-"""`POST /generate`: what may be asked, what comes back whole, and what comes back piece by piece."""
+"""`POST /generate`: the request, the answer, and the deltas of a stream."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 FinishReason = Literal["eos", "stop", "length", "cancelled"]
-"""`eos`: the model ended; `stop`: a stop string came; `length`: `max_new_tokens`, or the context is full."""
+"""`eos`: the model ended the answer. `stop`: a stop string came. `length`: `max_new_tokens`, or the context is full."""
 Source = Literal["model", "retrieval", "none"]
 
 MAX_PROMPT_CHARACTERS = 20_000
@@ -16,7 +16,7 @@ MAX_CHOICES = 16
 
 
 def not_blank(prompt: str) -> str:
-    """Raises `ValueError` for a prompt of nothing but white space."""
+    """The prompt itself. Raises `ValueError` if it is only white space."""
     if not prompt.strip():
         raise ValueError("the prompt is blank: say what the code should do")
     return prompt
@@ -36,17 +36,17 @@ StopStrings = Annotated[
 
 
 class SampledRequest(BaseModel):
-    """A prompt, and how to choose each token of what is written to it: by default the likeliest, every time."""
+    """A prompt, and how to choose each token of the answer. By default it is the most likely one."""
 
     prompt: Prompt = Field(description="What the code should do, in your words.")
-    temperature: float = Field(default=0.0, ge=0, le=2, description="0 takes the likeliest token every time.")
+    temperature: float = Field(default=0.0, ge=0, le=2, description="0 takes the most likely token every time.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Sample from the smallest set with this probability.")
-    top_k: int = Field(default=0, ge=0, le=100_000, description="Sample from this many likeliest tokens; 0 from all.")
-    min_p: float = Field(
-        default=0.0, ge=0, le=1, description="Leave out tokens below this share of the likeliest one's probability."
-    )
+    top_k: int = Field(default=0, ge=0, le=100_000, description="Sample from this many most likely tokens; 0 from all.")
+    min_p: float = Field(default=0.0, ge=0, le=1, description="Minimum probability relative to the most likely token.")
     repetition_penalty: float = Field(default=1.0, ge=1, le=2, description="1 is none.")
-    repetition_window: int = Field(default=64, ge=1, le=1024, description="Recent output tokens that it looks at.")
+    repetition_window: int = Field(
+        default=64, ge=1, le=1024, description="Recent output tokens that the penalty applies to."
+    )
     seed: int | None = Field(default=None, ge=0, lt=2**63, description="Same seed, same answer.")
     balanced: bool = Field(
         default=False, description="Sample only what keeps brackets and quotes balanced: fewer answers need repair."
@@ -54,10 +54,10 @@ class SampledRequest(BaseModel):
 
 
 class GenerateRequest(SampledRequest):
-    """A prompt and how to sample its answer. Every option has a default: the likeliest answer, post-processed.
+    """A prompt and how to sample its answer. Every option has a default: the most likely answer, post-processed.
 
-    Sampling takes the options in this order: repetition penalty, temperature, `top_k`, `top_p`, `min_p`, then the
-    draw. With `temperature` 0 nothing is drawn and the cuts say nothing.
+    Sampling applies the options in this order: repetition penalty, temperature, `top_k`, `top_p`, `min_p`, then the
+    draw. With `temperature` 0 nothing is drawn, and the cuts have no effect.
     """
 
     model_config = ConfigDict(
@@ -75,7 +75,7 @@ class GenerateRequest(SampledRequest):
         default=256,
         ge=1,
         le=MAX_NEW_TOKENS,
-        description="More than the context has room for is as much as it has room for.",
+        description="If the context has less room, as much as it has.",
     )
     n: int = Field(
         default=1,
@@ -85,13 +85,13 @@ class GenerateRequest(SampledRequest):
     )
     stop: StopStrings = Field(
         default=[],
-        description=f"One string or up to {MAX_STOP_STRINGS}. The answer ends before the first that comes up in it.",
+        description=f"One string or up to {MAX_STOP_STRINGS}. The answer ends before the first one that appears in it.",
     )
     logprobs: int | None = Field(
         default=None,
         ge=0,
         le=MAX_LOGPROBS,
-        description="Give each token's log probability, and those of this many likeliest tokens: the model's own, "
+        description="Return each token's log probability, and those of this many most likely tokens: the model's own, "
         "before temperature, penalty and cuts.",
     )
     stream: bool = Field(
@@ -100,12 +100,12 @@ class GenerateRequest(SampledRequest):
     post_process: bool = Field(default=True, description="Close what is open, or cut to the last whole statement.")
     fallback: Literal["auto", "never"] = Field(
         default="auto",
-        description="`auto`: where the model has no usable answer, give the nearest training row's code.",
+        description="`auto`: if the model has no usable answer, return the nearest training row's code.",
     )
 
 
 class TopToken(BaseModel):
-    """A token that might have come, and the model's log probability of it (natural logarithm)."""
+    """A candidate for a token, with the model's log probability (natural logarithm)."""
 
     token: str
     id: int
@@ -113,32 +113,34 @@ class TopToken(BaseModel):
 
 
 class TokenLogprob(TopToken):
-    """A token that came. `top` holds the likeliest ones at its place, the likeliest first."""
+    """A token of the answer. `top` has the most likely candidates at its place, the most likely first."""
 
     top: list[TopToken] = []
 
 
 class Usage(BaseModel):
-    """Tokens read and tokens written, those of all `n` choices."""
+    """Tokens read and tokens written. `completion_tokens` counts all `n` choices."""
 
     prompt_tokens: int
     completion_tokens: int
 
 
 class Timings(BaseModel):
-    """Seconds that the request waited for a slot, that its prompt was read, and that its answer was written; of `n`
-    choices, those of the slowest."""
+    """Seconds that the request waited for a slot, that its prompt was read, and that its answer was written.
+
+    With `n` choices, each is that of the slowest.
+    """
 
     queue: float
     prefill: float
     decode: float
     first_token: float | None = Field(
-        default=None, description="From arrival to the first token of any choice; null where there was none."
+        default=None, description="From arrival to the first token of any choice; null if there was none."
     )
 
 
 class Choice(BaseModel):
-    """An answer. `source` says who wrote it: the model, a training row (`retrieval`), or nobody (`none`)."""
+    """An answer. `source` says where it is from: the model, a training row (`retrieval`), or nowhere (`none`)."""
 
     code: str = Field(examples=["nums[::-1]"])
     raw: str = Field(description="What the model wrote, before post-processing and fallback.", examples=["nums[::-1]"])
@@ -146,17 +148,17 @@ class Choice(BaseModel):
     finish_reason: FinishReason
     repaired: bool = Field(description="Post-processing changed the model's text so that it parses.")
     similarity: float | None = Field(
-        default=None, description="0 to 100: how near the retrieved training prompt is to yours."
+        default=None, description="0 to 100: how similar the retrieved training prompt is to yours."
     )
     matched_prompt: str | None = Field(default=None, description="The training prompt whose code was retrieved.")
     note: str | None = Field(default=None, description="Why there is no answer, or why it was retrieved.")
-    logprobs: list[TokenLogprob] | None = Field(default=None, description="Of the tokens of `raw`, where asked for.")
+    logprobs: list[TokenLogprob] | None = Field(default=None, description="Of the tokens of `raw`, if requested.")
 
 
 class GenerateResponse(Choice):
-    """The answer, and with `n` above 1 all of them in `choices`, of which it is the first."""
+    """The answer. With `n` above 1, `choices` has all answers, and this one is the first."""
 
-    id: str = Field(default="", description="The request's own; the same in every event of a stream.")
+    id: str = Field(default="", description="The id of the answer; the same in every event of a stream.")
     model: str = Field(description="The run that trained the model.")
     usage: Usage
     timings: Timings
@@ -164,8 +166,7 @@ class GenerateResponse(Choice):
 
 
 class GenerateDelta(BaseModel):
-    """A piece of the model's text as it comes; `index` says of which of the `n` choices, `finish_reason` that it is the
-    choice's last, and why."""
+    """New text of one of the `n` choices, which is `index`. The choice's last delta has a `finish_reason`."""
 
     id: str = ""
     index: int = 0

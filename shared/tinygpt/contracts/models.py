@@ -1,4 +1,4 @@
-"""Models on the wire: what is served, what could be, and how healthy a service is."""
+"""Models on the wire: the served one, the ones that could be served, and the health of the services."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ TRAINING_ROWS = "training_rows.jsonl"
 WeightFormat = Literal["float32", "bfloat16", "int8"]
 """How the compiled decoder holds a model's weights, keys and values."""
 SERVED_WEIGHTS: WeightFormat = "int8"
-"""What a model server has if nothing else is set."""
+"""The default of a model server."""
 
 
 class CurrentModel(BaseModel):
@@ -42,7 +42,7 @@ class Manifest(BaseModel):
     hyperparameters: dict[str, Any]
     promotion: Promotion | None = None
     evaluation: EvaluationSummary | None = Field(
-        default=None, description="On a sample of held-out rows with a `check`; none where no row has one."
+        default=None, description="On a sample of held-out rows with a `check`; null if no row has one."
     )
 
 
@@ -74,7 +74,7 @@ class LoadedModel(BaseModel):
     validation_loss: float | None
     retrieval_rows: int
     decoder: Literal["torch", "compiled"]
-    weights: WeightFormat = Field(description="How the decoder holds them.")
+    weights: WeightFormat = Field(description="Number format of the decoder's weights.")
     loaded_at: float
 
 
@@ -105,7 +105,7 @@ class GatewayHealth(BaseModel):
 
 
 class Liveness(BaseModel):
-    """`GET /livez`: the process turns."""
+    """`GET /livez`: whether the process is alive."""
 
     status: Literal["ok", "stalled"]
-    last_step_seconds: float = Field(description="Age of the event loop's last turn.")
+    last_step_seconds: float = Field(description="Seconds since the event loop last ran its tasks.")

@@ -33,7 +33,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.FAILED: frozenset(),
     RunState.CANCELLED: frozenset(),
 }
-"""Every edge there is. `running -> queued` is a worker that was lost or told to yield."""
+"""All edges. `running -> queued`: the worker was lost, or had to yield."""
 
 
 class TrainRequest(BaseModel):
@@ -76,7 +76,7 @@ class TrainRequest(BaseModel):
     max_seconds: float | None = Field(default=None, gt=0, le=7 * 24 * 3600, description="Time budget of the run.")
     seed: int = Field(default=0, ge=0, lt=2**31)
     promote: Literal["auto", "always", "never"] = Field(
-        default="auto", description="`auto`: serve the new model only if it beats the one served now."
+        default="auto", description="`auto`: serve the new model only if it is better than the served one."
     )
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ class TrainRequest(BaseModel):
 
 
 class Progress(BaseModel):
-    """Where a run stands."""
+    """The progress of a run."""
 
     step: int
     max_steps: int | None = None
@@ -100,7 +100,7 @@ class Progress(BaseModel):
 
 
 class RunMetrics(BaseModel):
-    """What a finished run reached."""
+    """The results of a finished run."""
 
     steps: int
     seconds: float
@@ -109,8 +109,10 @@ class RunMetrics(BaseModel):
     parameters: int
     training_rows: int
     validation_rows: int
-    rows_cut: int = Field(0, description="Training rows longer than the context, of which only the beginning counts.")
-    rows_left_out: int = Field(0, description="Training rows whose prompt alone fills the context.")
+    rows_cut: int = Field(0, description="Training rows longer than the context: only their beginning is learned.")
+    rows_left_out: int = Field(
+        0, description="Training rows whose prompt alone fills the context: they are not learned."
+    )
     stopped_by: str = Field(description="max_steps, max_seconds, patience or stop_requested")
 
 

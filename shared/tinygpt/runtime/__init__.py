@@ -1,1 +1,1 @@
-"""What every service needs around the model: settings, logs, metrics, the volume, the queue. No torch."""
+"""What every service needs around the model: settings, logs, Redis, the queue, runs, the volume. No torch."""

@@ -1,7 +1,7 @@
-"""A fencing lease: the right to work on a run, which lapses when its holder falls silent.
+"""A fencing lease: the right to work on a run. It lapses if its holder does not renew it.
 
-The token grows with every acquisition, so that a holder which stalled and comes back finds a larger one
-in its place and writes nothing more (M. Kleppmann, "How to do distributed locking", 2016).
+The token grows with every acquisition. A holder that stalled and comes back finds a larger token in its place, and
+writes nothing more (M. Kleppmann, "How to do distributed locking", 2016).
 """
 
 import os
@@ -27,25 +27,25 @@ def lease_key(run_id: str) -> str:
 
 
 def forget_lease(connection: redis.Redis, run_id: str, pid: int) -> None:
-    """Let the lease of a run lapse now if this machine's process `pid`, which is known to be dead, has it."""
+    """End the lease of a run now if this machine's process `pid`, which is known to be dead, holds it."""
     connection.eval(_FORGET, 1, lease_key(run_id), _holder(pid))
 
 
 class Lease:
-    """Held by one worker for one run. Not thread-safe: the training loop renews it between steps."""
+    """Held by one worker for one run. Not thread-safe, because the training loop renews it between steps."""
 
     def __init__(self, connection: redis.Redis, run_id: str, token: int, seconds: float) -> None:
         self.run_id = run_id
         self.token = token
         self.mark = _mark(token)
-        """What stands in Redis while the lease is held."""
+        """The value in Redis while the lease is held."""
         self._connection = connection
         self._seconds = seconds
         self._renewed_at = time.monotonic()
 
     @classmethod
     def acquire(cls, connection: redis.Redis, run_id: str, seconds: float) -> "Lease | None":
-        """Take the lease of a run; None where another worker holds it."""
+        """Take the lease of a run; None if another worker holds it."""
         token = int(connection.incr(_FENCE))
         if not connection.set(lease_key(run_id), _mark(token), nx=True, px=int(seconds * 1000)):
             return None
@@ -53,7 +53,7 @@ class Lease:
 
     @property
     def may_be_held(self) -> bool:
-        """Whether nobody else can have taken it, as far as is known without asking Redis."""
+        """True if nobody else can have taken it, as far as is known without asking Redis."""
         return time.monotonic() - self._renewed_at < self._seconds
 
     def renew_if_due(self) -> None:
@@ -64,7 +64,7 @@ class Lease:
     def verify(self) -> None:
         """Prove that the lease is still held, and renew it.
 
-        Redis may be away for a moment: the lease is then good for as long as nobody else can have taken it.
+        If Redis is away, the lease counts as held until another worker could have taken it.
 
         Raises:
             LeaseLost: another worker holds it, or it was not renewed in time.
@@ -88,5 +88,5 @@ def _mark(token: int) -> str:
 
 
 def _holder(pid: int) -> str:
-    """A process, among those of all machines and containers."""
+    """The name of a process among those of all machines and containers."""
     return f"{socket.gethostname()}:{pid}"

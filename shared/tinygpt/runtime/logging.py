@@ -1,4 +1,4 @@
-"""Structured logs: one event a line, with the request's and the run's id. Never a prompt's text at info level."""
+"""Structured logs: one event per line, with the id of the request and the run. Never a prompt's text at info level."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ def configure_logging(
 ) -> None:
     """Send structlog's and the standard library's records to stdout in one format. Call once, in `main`."""
 
-    def name_the_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    def add_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("service", service)
         return event
 
@@ -26,10 +26,10 @@ def configure_logging(
     ]
     renderer: Processor
     if format == "json":
-        for_both += [name_the_service, structlog.processors.format_exc_info]
+        for_both += [add_service, structlog.processors.format_exc_info]
         renderer = structlog.processors.JSONRenderer()
     else:
-        # The default traces show the values of variables, a prompt's among them.
+        # structlog's default traces show the values of variables, such as a prompt.
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stdout.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
         )

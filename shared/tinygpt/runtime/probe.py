@@ -1,15 +1,15 @@
-"""`python -m tinygpt.runtime.probe URL`: exit 0 if it answers 200. The HTTP containers' health check."""
+"""`python -m tinygpt.runtime.probe URL`: exit 0 if the URL answers 200. The health check of the HTTP containers."""
 
 import sys
 import urllib.error
 import urllib.request
 
-_SECONDS = 2.0
+_TIMEOUT_SECONDS = 2.0
 
 
 def main() -> None:
     try:
-        with urllib.request.urlopen(sys.argv[1], timeout=_SECONDS):
+        with urllib.request.urlopen(sys.argv[1], timeout=_TIMEOUT_SECONDS):
             pass
     except (urllib.error.URLError, TimeoutError) as error:
         sys.exit(f"{sys.argv[1]}: {error}")

@@ -1,4 +1,4 @@
-"""Redis and the training queue: how to connect, and the one RQ queue with its JSON serializer."""
+"""Redis and the training queue: connections, the RQ queue with its JSON serializer, and Redis errors."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ from tinygpt.runtime.settings import Settings
 
 QUEUE_NAME = "training"
 JOB_FUNCTION = "services.trainer.job.run_training"
-"""Named, not imported: the gateway enqueues it without knowing the trainer."""
+"""A name, not an import, because the gateway enqueues the job but does not know the trainer."""
 
 
 def connect(settings: Settings, *, decode_responses: bool = True) -> redis.Redis:
@@ -32,21 +32,21 @@ def connect(settings: Settings, *, decode_responses: bool = True) -> redis.Redis
 
 
 def training_queue(connection: redis.Redis) -> Queue:
-    """The queue of training jobs. `connection` must not decode responses: RQ reads bytes."""
+    """The queue of training jobs. `connection` must not decode responses, because RQ reads bytes."""
     return Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer, default_timeout=-1)
 
 
 _REFUSED = (redis.exceptions.ReadOnlyError, redis.exceptions.OutOfMemoryError, redis.exceptions.ExecAbortError)
-"""Writes that Redis won't take now. Others, and on Redis 6 all of a script, have no class of their own but a name
-before the reason."""
+"""redis-py's classes for writes that Redis refuses for now. Other refusals, and on Redis 6 those of scripts, have no
+class: they are known by a name before the reason."""
 _REFUSED_BY_NAME = re.compile(r"(MISCONF|NOREPLICAS|BUSY|OOM|READONLY)\b")
 _BEFORE_A_SCRIPTS_REASON = re.compile(r"Error running script .*: -")
-"""As Redis 6 has it; Redis 7 puts a script's place after the reason."""
+"""Redis 6 puts this before the reason; Redis 7 puts the place in the script after it."""
 
 
 @contextlib.contextmanager
 def redis_errors() -> Iterator[None]:
-    """Turn a Redis that can't be reached, is loading or can't write into `RedisUnavailable`."""
+    """Raise `RedisUnavailable` if Redis can't be reached, is loading, or can't write."""
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -54,7 +54,7 @@ def redis_errors() -> Iterator[None]:
             "Redis can't be reached, so runs can't be read or accepted now: try again shortly.", retry_after=2
         ) from error
     except redis.ResponseError as error:
-        # In a pipeline the command with all its data stands before the reason, of a script its place around it.
+        # In a pipeline, the command with all its data comes before the reason; in a script, its place is around it.
         reason = str(error).rpartition("caused error: ")[2].partition(" script: ")[0].rstrip(".")
         reason = _BEFORE_A_SCRIPTS_REASON.sub("", reason)
         if not isinstance(error, _REFUSED) and not _REFUSED_BY_NAME.match(reason):

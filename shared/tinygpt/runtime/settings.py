@@ -1,4 +1,4 @@
-"""Settings, read once in `main` from the environment and `.env`, then handed down as a typed object."""
+"""Settings: read once in `main` from the environment and `.env`, then passed on as a typed object."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ ENV_PREFIX = "TINYGPT_"
 
 
 class Settings(BaseSettings):
-    """What every service reads. Each field is the variable `TINYGPT_<NAME>`; `.env.example` lists them all."""
+    """Settings of every service. Each field is the variable `TINYGPT_<NAME>`; `.env.example` lists them all."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_file=".env", extra="ignore", env_ignore_empty=True)
 
@@ -43,7 +43,7 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 def load_settings(kind: type[AnySettings]) -> AnySettings:
-    """Read `kind` from the environment; on a bad value, name the variable in one sentence and exit 2."""
+    """Read `kind` from the environment. If a value is invalid, print a sentence that names it, and exit 2."""
     try:
         return kind()
     except ValidationError as error:

@@ -1,9 +1,9 @@
-"""What lies on the volume, and where. Every file is written whole (`tinygpt.durable`).
+"""The layout of the volume, and typed access to it. Every file is written whole (`tinygpt.durable`).
 
 $TINYGPT_HOME
   datasets/<dataset_id>/   rows.jsonl, card.json        id = content hash; written once, never changed
   runs/<run_id>/           request.json, events.jsonl, last.pt, best.pt, training_rows.jsonl, manifest.json
-  models/current.json      what is served
+  models/current.json      the run whose model is served
 """
 
 import re
@@ -65,7 +65,7 @@ class Volume:
         return manifest
 
     def manifests(self) -> Iterator[Manifest]:
-        """Every finished run's manifest; a folder without one, or with a broken one, is passed over."""
+        """The manifest of every finished run. A folder without a valid one is skipped."""
         for path in self.runs.glob("*/manifest.json"):
             manifest = _read(Manifest, path)
             if manifest is not None:
@@ -75,11 +75,11 @@ class Volume:
         write_whole(self.run(manifest.run_id) / "manifest.json", manifest.model_dump_json(indent=2))
 
     def current(self) -> CurrentModel | None:
-        """What is served; None before the first promotion."""
+        """The run whose model is served; None before the first promotion."""
         return _read(CurrentModel, self.current_path)
 
     def promote(self, run_id: str) -> CurrentModel:
-        """Make a finished run's best checkpoint the one that is served; a second time changes nothing but the time.
+        """Serve a finished run's best checkpoint. Promoting it again only changes the time.
 
         Raises `NotFound`, `StorageFull`.
         """
