@@ -1,4 +1,4 @@
-"""Who gets in, who waits, who is turned away."""
+"""Who gets a place, who waits, who is refused."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ def deadline(seconds: float = 5.0) -> float:
 
 
 class Guest:
-    """A request that holds its place until it is told to leave."""
+    """A request that holds its place until `leave`."""
 
     def __init__(self, admission: Admission, seconds: float = 5.0) -> None:
         self.inside = False

@@ -1,4 +1,4 @@
-"""Server-sent events cut out of whatever pieces the network delivers."""
+"""Server-sent events cut out of whatever chunks the network delivers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -17,12 +17,12 @@ from tinygpt.http.sse import KEEP_ALIVE, EventStream, sse_event, whole_events
     cuts=st.lists(st.integers(1, 12), min_size=1, max_size=40),
     last=st.sampled_from([b"", b"data: half", b"event: delta\ndata: {}\n"]),
 )
-def test_each_event_is_passed_on_whole_whatever_the_pieces_and_half_a_one_is_dropped(
+def test_each_event_is_passed_on_whole_whatever_the_chunks_and_half_a_one_is_dropped(
     texts: list[str], cuts: list[int], last: bytes
 ) -> None:
     sent = b"".join(sse_event(text, "delta") + KEEP_ALIVE for text in texts)
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def chunks() -> AsyncIterator[bytes]:
         rest, i = sent + last, 0
         while rest:
             size = cuts[i % len(cuts)]
@@ -30,22 +30,22 @@ def test_each_event_is_passed_on_whole_whatever_the_pieces_and_half_a_one_is_dro
             rest, i = rest[size:], i + 1
 
     async def read() -> list[bytes]:
-        return [events async for events in whole_events(pieces())]
+        return [events async for events in whole_events(chunks())]
 
     came = asyncio.run(read())
     assert b"".join(came) == sent
     assert all(events.endswith(b"\n\n") for events in came)
 
 
-def test_an_event_is_passed_on_before_the_next_piece_comes() -> None:
+def test_an_event_is_passed_on_before_the_next_chunk_comes() -> None:
     async def scenario() -> None:
         never = asyncio.Event()
 
-        async def pieces() -> AsyncIterator[bytes]:
+        async def chunks() -> AsyncIterator[bytes]:
             yield sse_event("1") + b"data: 2"
             await never.wait()
 
-        events = whole_events(pieces())
+        events = whole_events(chunks())
         assert await anext(events) == sse_event("1")
 
     asyncio.run(scenario())

@@ -126,10 +126,10 @@ class Stack:
             return bool(client.ping())
         return False
 
-    # -- the door
+    # -- the gateway
 
     def train(self, **request: Any) -> str:
-        """POST /train with few rows and steps, unless told otherwise. Returns the run's id."""
+        """POST /train with few rows and steps, unless the request says otherwise. Returns the run's id."""
         body = {"rows": ROWS, "preset": "quick-start", "context_length": 64, "batch_size": 4, "max_steps": 20}
         response = self.http.post("/train", json=body | request)
         assert response.status_code == 202, response.text
@@ -147,7 +147,7 @@ class Stack:
         return self.run(run_id)
 
     def wait_for_evaluation(self, run_id: str) -> int:
-        """Until the run has been evaluated, and so has a `last.pt` to go on from. Returns the step of that."""
+        """Until the run has been evaluated, and so has has a `last.pt`. Returns its step."""
         evaluations: list[int] = []
         for event in self.events(run_id):
             if event["event"] == "evaluation":

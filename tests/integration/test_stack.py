@@ -20,9 +20,9 @@ LONG = {"max_steps": 250, "promote": "never"}
 
 
 def steps_of_last_attempt(events: list[dict[str, Any]]) -> list[int]:
-    told = [event["data"]["data"] for event in events]
-    began = max(position for position, data in enumerate(told) if data.get("state") == "running")
-    return [data["step"] for data in told[began:] if "step" in data]
+    payloads = [event["data"]["data"] for event in events]
+    began = max(position for position, data in enumerate(payloads) if data.get("state") == "running")
+    return [data["step"] for data in payloads[began:] if "step" in data]
 
 
 def states(events: list[dict[str, Any]]) -> list[str]:
@@ -198,7 +198,7 @@ def test_an_idle_trainer_waits_for_redis_to_come_back(stack: Stack) -> None:
     assert stack.wait_for_state(run_id, "succeeded", "failed")["state"] == "succeeded"
 
 
-def test_a_trainer_told_to_stop_after_redis_ends_as_one_that_did_its_duty(stack: Stack) -> None:
+def test_a_trainer_stopped_after_redis_exits_without_an_error(stack: Stack) -> None:
     stack.stop("redis")
     code = stack.stop("trainer")
     stack.start("redis")

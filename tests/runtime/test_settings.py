@@ -1,4 +1,4 @@
-"""Settings: every one documented, and a bad one told in a sentence."""
+"""Settings: every one documented, and an invalid one is named in a sentence."""
 
 import logging
 import os
@@ -104,11 +104,11 @@ def test_the_process_runner_of_make_run_leaves_that_order_as_it_is(
     (tmp_path / "Procfile").write_text("service: echo given $TINYGPT_MAX_QUEUE.\n")
     monkeypatch.setenv("TINYGPT_MAX_QUEUE", "9")
 
-    told = subprocess.run(
+    output = subprocess.run(
         [EXAMPLE.parent / honcho, *options], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
     )
 
-    assert "given 9." in told.stdout
+    assert "given 9." in output.stdout
 
 
 def test_an_empty_value_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,11 +141,11 @@ def test_a_bad_value_is_one_sentence_with_the_variable_and_exit_2(
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as exit_:
         gateway_main()
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert exit_.value.code == 2
-    assert told.count("\n") == 1
-    assert name in told
-    assert ".env.example" in told
+    assert output.count("\n") == 1
+    assert name in output
+    assert ".env.example" in output
 
 
 def test_several_bad_values_are_a_sentence_each(
@@ -155,9 +155,9 @@ def test_several_bad_values_are_a_sentence_each(
     monkeypatch.setenv("TINYGPT_MAX_QUEUE", "-1")
     with pytest.raises(SystemExit):
         load_settings(GatewaySettings)
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 2
-    assert all(name in " ".join(told) for name in ("TINYGPT_GATEWAY_PORT", "TINYGPT_MAX_QUEUE"))
+    output = capsys.readouterr().err.splitlines()
+    assert len(output) == 2
+    assert all(name in " ".join(output) for name in ("TINYGPT_GATEWAY_PORT", "TINYGPT_MAX_QUEUE"))
 
 
 def test_a_bad_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 class Peer:
-    """A server that counts its connections and answers when it is told to."""
+    """A server that counts its connections and answers while `go_on` is set."""
 
     def __init__(self) -> None:
         self.opened = 0

@@ -21,7 +21,7 @@ Handler = Callable[[httpx.Request], "httpx.Response"]
 
 
 class Upstream(httpx.AsyncBaseTransport):
-    """A model server whose stream's second half waits until it is told to go on."""
+    """A model server whose stream's second half waits until `go_on` is called."""
 
     def __init__(self) -> None:
         self.asked: list[httpx.Request] = []
@@ -114,16 +114,16 @@ def test_an_event_is_passed_on_at_once_and_the_place_is_held_to_the_end(
     start_gateway: StartGateway, upstream: Upstream
 ) -> None:
     gateway = start_gateway(max_in_flight=1, max_queue=0)
-    with stream(gateway, **{"X-Request-Id": "mine"}) as (response, pieces):
+    with stream(gateway, **{"X-Request-Id": "mine"}) as (response, chunks):
         assert response.status_code == 200
         assert response.headers["Content-Type"].startswith("text/event-stream")
         assert response.headers["X-Request-Id"] == "mine"
-        assert next(pieces) == FIRST
+        assert next(chunks) == FIRST
         assert in_flight(gateway, 1)()
         refused = gateway.post("/generate", json={"prompt": "p"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
         upstream.go_on()
-        assert b"".join(pieces) == SECOND
+        assert b"".join(chunks) == SECOND
     wait_until(in_flight(gateway, 0), "its place is free")
     assert upstream.closed == 1
     assert upstream.asked[0].headers["X-Request-Id"] == "mine"
@@ -136,11 +136,11 @@ def test_before_the_first_event_it_is_asked_again(
     start_gateway: StartGateway, upstream: Upstream, failure: Handler
 ) -> None:
     upstream.failures = [failure, failure]
-    with stream(start_gateway()) as (response, pieces):
+    with stream(start_gateway()) as (response, chunks):
         assert response.status_code == 200
-        assert next(pieces) == FIRST
+        assert next(chunks) == FIRST
         upstream.go_on()
-        assert b"".join(pieces) == SECOND
+        assert b"".join(chunks) == SECOND
     assert len(upstream.asked) == 3
 
 
@@ -160,10 +160,10 @@ def test_a_stream_that_breaks_ends_with_an_error_and_is_not_begun_again(
     """The half event that came before the break is left out."""
     upstream.breaks = True
     gateway = start_gateway()
-    with stream(gateway) as (_, pieces):
-        assert next(pieces) == FIRST
+    with stream(gateway) as (_, chunks):
+        assert next(chunks) == FIRST
         upstream.go_on()
-        last = b"".join(pieces)
+        last = b"".join(chunks)
     assert last.startswith(b"event: error\ndata: ")
     assert json.loads(last.split(b"data: ")[1])["error"]["code"] == "model_server_unavailable"
     assert len(upstream.asked) == 1
@@ -174,9 +174,9 @@ def test_a_deadline_that_passes_in_the_stream_ends_it_with_an_error(
     start_gateway: StartGateway, upstream: Upstream
 ) -> None:
     gateway = start_gateway(request_timeout=0.5)
-    with stream(gateway) as (_, pieces):
-        assert next(pieces) == FIRST
-        last = b"".join(pieces)
+    with stream(gateway) as (_, chunks):
+        assert next(chunks) == FIRST
+        last = b"".join(chunks)
     assert json.loads(last.split(b"data: ")[1])["error"]["code"] == "deadline_exceeded"
     wait_until(in_flight(gateway, 0), "its place is free")
     assert upstream.closed == 1
@@ -184,8 +184,8 @@ def test_a_deadline_that_passes_in_the_stream_ends_it_with_an_error(
 
 def test_a_client_that_goes_away_closes_the_stream_behind_it(start_gateway: StartGateway, upstream: Upstream) -> None:
     gateway = start_gateway()
-    with stream(gateway) as (_, pieces):
-        assert next(pieces) == FIRST
+    with stream(gateway) as (_, chunks):
+        assert next(chunks) == FIRST
         wait_until(in_flight(gateway, 1), "it is upstream")
     wait_until(in_flight(gateway, 0), "its place is free", seconds=5)
     assert upstream.closed == 1
@@ -203,16 +203,16 @@ def test_a_stream_that_is_cut_off_when_the_gateway_stops_ends_with_an_error(
     """uvicorn cancels what has not ended when the time to drain is over: here two seconds."""
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(serving(create_app(gateway_settings, transport=upstream)))
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client, stream(client) as (_, pieces):
-            assert next(pieces) == FIRST
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client, stream(client) as (_, chunks):
+            assert next(chunks) == FIRST
             stack.close()
-            last = b"".join(pieces)
+            last = b"".join(chunks)
     assert json.loads(last.split(b"data: ")[1])["error"]["code"] == "draining"
 
 
 def test_the_models_are_listed_though_every_place_is_taken(start_gateway: StartGateway, upstream: Upstream) -> None:
     gateway = start_gateway(max_in_flight=1, max_queue=0)
-    with stream(gateway) as (_, pieces):
-        assert next(pieces) == FIRST
+    with stream(gateway) as (_, chunks):
+        assert next(chunks) == FIRST
         upstream.failures = [lambda _request: httpx.Response(200, json={"object": "list", "data": []})]
         assert gateway.get("/v1/models").status_code == 200

@@ -48,7 +48,7 @@ async def never(_request: httpx.Request) -> httpx.Response:
 
 
 class Network:
-    """Model servers that behave as told, one list of behaviours a server; the last one stays."""
+    """Model servers with a list of behaviours each; the last one is repeated."""
 
     def __init__(self, **behaviours: Sequence[Handler]) -> None:
         self.asked: list[str] = []

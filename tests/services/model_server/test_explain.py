@@ -22,7 +22,7 @@ def test_a_client_that_hangs_up_ends_its_explanation_and_few_may_wait(
     ended: list[str] = []
 
     def endless(*args: Any, should_stop: Callable[[], bool], **kwargs: Any) -> Explanation:
-        wait_until(should_stop, "it is told to stop", seconds=60)
+        wait_until(should_stop, "it is asked to stop", seconds=60)
         explanation = explain(*args, should_stop=should_stop, **kwargs)
         ended.append(explanation.finish_reason)
         return explanation

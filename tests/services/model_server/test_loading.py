@@ -124,7 +124,7 @@ def test_a_process_whose_thread_that_follows_is_gone_is_not_alive(
     wait_until(lambda: client.get("/livez").status_code == 503, "the thread is gone")
 
 
-def test_a_server_told_to_stop_while_a_model_loads_leaves_no_model_behind(
+def test_a_server_that_stops_while_a_model_loads_leaves_no_model_behind(
     volume: Volume, store_model: StoreModel, monkeypatch: pytest.MonkeyPatch, model_server_settings: ModelServerSettings
 ) -> None:
     promoted(volume, store_model, "r-1")
@@ -137,7 +137,7 @@ def test_a_server_told_to_stop_while_a_model_loads_leaves_no_model_behind(
     def build_and_stop(generator: CodeGenerator, *args: Any, **kwargs: Any) -> None:
         build(generator, *args, **kwargs)
         loading.set()
-        wait_until(holder._stop.is_set, "it is told to stop")
+        wait_until(holder._stop.is_set, "it is asked to stop")
 
     monkeypatch.setattr(CodeGenerator, "__init__", build_and_stop)
     holder.start()

@@ -18,7 +18,7 @@ ANSWERS = {f"r-{i}": f"answer_{i} = [{i}]" for i in range(1, 5)}
 
 
 async def asking(client: httpx.AsyncClient, stop: asyncio.Event, *, stream: bool) -> AsyncIterator[dict[str, Any]]:
-    """One client's answers, until it is told to stop."""
+    """One client's answers, until `stop` is set."""
     while not stop.is_set():
         body = {"prompt": PROMPT, "stream": stream}
         response = await client.post("/generate", json=body)

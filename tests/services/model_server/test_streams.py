@@ -36,7 +36,7 @@ def streamed(client: httpx.Client, **request: Any) -> list[tuple[str, Any]]:
         return list(events(response))
 
 
-def test_the_text_comes_in_pieces_and_then_the_answer_all_under_one_id(scripted: httpx.Client) -> None:
+def test_the_text_comes_in_deltas_and_then_the_answer_all_under_one_id(scripted: httpx.Client) -> None:
     *deltas, (name, answer) = streamed(scripted)
     assert {name for name, _ in deltas} == {"delta"}
     assert len(deltas) > 1
@@ -52,7 +52,7 @@ def test_the_text_comes_in_pieces_and_then_the_answer_all_under_one_id(scripted:
     assert answer == whole
 
 
-def test_a_piece_comes_while_the_next_is_not_written_yet(scripted: httpx.Client, gate: Gate) -> None:
+def test_a_delta_comes_while_the_next_is_not_written_yet(scripted: httpx.Client, gate: Gate) -> None:
     gate.shut(after_steps=1)
     with scripted.stream("POST", "/generate", json={"prompt": PROMPT, "stream": True}) as response:
         arriving = events(response)
@@ -103,7 +103,7 @@ def test_a_stop_string_is_never_shown(scripted: httpx.Client) -> None:
     assert answer["finish_reason"] == "stop"
 
 
-def test_what_is_wrong_before_the_first_piece_is_an_error_like_any_other(scripted: httpx.Client) -> None:
+def test_what_is_wrong_before_the_first_delta_is_an_error_like_any_other(scripted: httpx.Client) -> None:
     response = scripted.post("/generate", json={"prompt": "x" * 1000, "stream": True}, headers={"X-Request-Id": "mine"})
     assert response.status_code == 422
     assert response.json()["error"]["param"] == "prompt"
