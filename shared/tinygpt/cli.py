@@ -17,4 +17,8 @@ app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("eval")(evaluation.evaluate)
 app.command("compile")(compile_kernels)
-app.add_typer(bench.app, name="bench", help="Compare alternatives on this machine.", no_args_is_help=True)
+app.command(
+    "bench",
+    add_help_option=False,  # all arguments, --help too, are read in benchmarks/
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(bench.bench)

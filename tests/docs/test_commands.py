@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import typer
 
+from benchmarks.bench_alternatives import app as comparisons
 from tests.docs.pages import PAGES, ROOT, name
 from tinygpt.cli import app
 from tinygpt_factory.__main__ import app as factory
@@ -29,6 +30,8 @@ def _command(words: list[str]) -> Any:
     if words[:2] == ["data", "build"]:  # passed on to the factory
         return typer.main.get_command(factory)
     command: Any = typer.main.get_command(app)
+    if words[:1] == ["bench"]:  # passed on to the benchmarks
+        command, words = typer.main.get_command(comparisons), words[1:]
     for word in words:
         if not hasattr(command, "commands"):
             break

@@ -1,4 +1,4 @@
-"""`tinygpt bench architectures`, as a person types it, with a second for each alternative."""
+"""`tinygpt bench`, as a person types it, with a second for each alternative."""
 
 import json
 import os
@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks import alternatives
+from benchmarks.alternative_runs import Measured, table_cells
+from benchmarks.alternatives import architectures, options, with_budget
 from tests.conftest import wait_until
 from tinygpt.cli import app
 from tinygpt.data.rows import Row, write_rows
-from tinygpt.training import bake_off
-from tinygpt.training.bake_off import Measured, Point, architectures, options, table_cells, with_budget
 from tinygpt.training.config import PRESETS, TrainConfig
 
 NAMES = [
@@ -37,7 +38,7 @@ def rows(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(400)
-def test_it_compares_every_alternative_in_one_table_and_two_files(rows: Path, tmp_path: Path) -> None:
+def test_architectures_are_compared_in_a_table_and_two_files(rows: Path, tmp_path: Path) -> None:
     out = tmp_path / "results"
 
     result = CliRunner().invoke(
@@ -50,8 +51,8 @@ def test_it_compares_every_alternative_in_one_table_and_two_files(rows: Path, tm
     report = json.loads((out / "architectures.json").read_text())
     assert [one["name"] for one in report["measured"]] == NAMES
     for one in report["measured"]:
-        assert one["curve"][-1]["validation_loss"] == one["validation_loss"] > 0
-        assert [point["seconds"] for point in one["curve"]] == sorted(point["seconds"] for point in one["curve"])
+        assert one["curve"][-1][2] == one["validation_loss"] > 0
+        assert one["curve"] == sorted(one["curve"])
         assert one["seconds"] >= 1
         assert one["tokens_per_second"] > 0
         assert f"{one['parameters'] / 1e6:.2f} M" in result.output
@@ -62,7 +63,7 @@ def test_it_compares_every_alternative_in_one_table_and_two_files(rows: Path, tm
         assert name in result.output
 
 
-def test_ctrl_c_ends_it_and_leaves_nothing_behind(rows: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_behind(rows: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     out = tmp_path / "results"
@@ -87,7 +88,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing_behind(rows: Path, tmp_path: Path) ->
     assert list(scratch.glob("tinygpt-*")) == []
 
 
-def test_an_output_folder_that_is_a_file_is_told_before_the_work(rows: Path) -> None:
+def test_an_output_folder_that_is_a_file_is_refused_first(rows: Path) -> None:
     result = CliRunner().invoke(app, ["bench", "architectures", "--data", str(rows), "--out", str(rows)])
 
     assert result.exit_code == 1
@@ -123,18 +124,18 @@ def test_an_option_differs_from_the_preset_in_itself_alone() -> None:
     changes = {name: changed(config) for name, config in configs.items()}
     several = {"AdamW alone, 3e-3", "no weight decay", "rates halved", "rates doubled"}
     assert {name for name, options in changes.items() if len(options) != 1} == several
-    # Whatever the preset has and the tutorial has not, is left out once.
+    # Everything that the preset adds to the tutorial is left out once.
     classic = asdict(PRESETS["classic"])
     departures = {name for name, value in classic["model"].items() if value != base["model"][name]}
     departures |= {name for name in ("optimizer", "precision", "decay_from") if classic[name] != base[name]}
     assert departures <= set().union(*changes.values())
 
 
-def test_the_table_has_medians_over_seeds_the_losses_on_the_way_and_the_ends_range() -> None:
+def test_the_table_has_medians_over_seeds_and_the_range_of_the_end() -> None:
     runs = [
         Measured(
             "lstm", seed, loss, 1_000_000, steps, 60.0, 10.0, 30.0,
-            [Point(10.0, 1, loss + 5), Point(20.0, 2, loss + 3), Point(30.0, 3, loss + 2), Point(61.0, steps, loss)],
+            [(10.0, 1, loss + 5), (20.0, 2, loss + 3), (30.0, 3, loss + 2), (61.0, steps, loss)],
         )
         for seed, loss, steps in ((0, 1.0, 10), (1, 1.5, 20), (2, 1.1, 30))
     ]  # fmt: skip
@@ -143,9 +144,11 @@ def test_the_table_has_medians_over_seeds_the_losses_on_the_way_and_the_ends_ran
 
 
 @pytest.mark.timeout(300)
-def test_options_are_compared_likewise(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_are_compared_likewise(
+    rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     two = dict(list(options().items())[:2])
-    monkeypatch.setattr(bake_off, "options", lambda _: two)
+    monkeypatch.setattr(alternatives, "options", lambda _: two)
 
     result = CliRunner().invoke(
         app,
@@ -160,3 +163,20 @@ def test_options_are_compared_likewise(rows: Path, tmp_path: Path, monkeypatch: 
     assert max(map(len, table.splitlines())) <= 80
     assert all(word in table for word in ("quick-start", "learned", "positions", " to "))
     assert "| learned positions |" in (tmp_path / "options.md").read_text()
+
+
+def test_without_the_folder_benchmarks_the_command_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "benchmarks.bench_alternatives", None)
+
+    result = CliRunner().invoke(app, ["bench", "options"])
+
+    assert result.exit_code == 1
+    assert result.stderr == ("tinygpt: bench needs the folder benchmarks/: run it from a checkout of the repository.\n")
+
+
+def test_the_commands_help_is_that_of_the_comparisons() -> None:
+    result = CliRunner().invoke(app, ["bench", "--help"])
+
+    assert result.exit_code == 0
+    assert "architectures" in result.stdout
+    assert "options" in result.stdout
