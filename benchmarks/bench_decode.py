@@ -6,13 +6,12 @@
     make bench-decode ARGS="--only http,start-up --sizes tiny"                       # some cells
 
 Greedy texts are compared first. benchmarks/README.md says how each side is measured, and where the sides differ.
-Nothing else should run meanwhile. Writes decode.json, decode.md and decode.svg.
+Nothing else should run meanwhile. Writes decode.json and decode.md.
 """
 
 import argparse
 import contextlib
 import io
-import json
 import os
 import statistics
 import tempfile
@@ -26,7 +25,7 @@ from typing import Any
 import torch
 
 from benchmarks.bench_train import machine
-from benchmarks.decode_report import Results, Share, markdown, plot, speeds
+from benchmarks.decode_report import Results, Share, markdown, speeds
 from benchmarks.decoding_ceiling import BYTES_A_WEIGHT, product_gflops, read_gigabytes_a_second
 from benchmarks.decoding_cells import Model, compare_texts, measure_cell, sides
 from benchmarks.decoding_exports import export_ctranslate2, export_gguf, export_hugging_face, export_onnx
@@ -40,6 +39,7 @@ from benchmarks.decoding_models import (
     prompts,
 )
 from benchmarks.decoding_sides import CHECKPOINT, CTRANSLATE2, GGUF, HUGGING_FACE, ONNX, OURS
+from benchmarks.reports import compact_json
 from benchmarks.serving_cells import serve, start_up
 from tinygpt.durable import write_whole
 from tinygpt.model.checkpoint import load_checkpoint
@@ -209,7 +209,7 @@ def _write(options: Options, results: Results, seconds: float) -> None:
         "start_ups": [asdict(one) for one in results.start_ups],
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    write_whole(options.out / "decode.json", json.dumps(report, indent=1) + "\n")
+    write_whole(options.out / "decode.json", compact_json(report))
     told = (
         f"{facts['processor']}, cores {options.cores}, torch {facts['packages']['torch']}, {facts['at'][:10]}. "
         f"Temperature 0.8, top-p 0.9, repetition penalty 1.2; prompts of {_PROMPT_TOKENS} tokens, {_NEW_TOKENS} new "
@@ -217,7 +217,6 @@ def _write(options: Options, results: Results, seconds: float) -> None:
         f"{_disturbance(results)}"
     )
     write_whole(options.out / "decode.md", f"{told}\n\n{markdown(results)}\n")
-    plot(results, options.out / "decode.svg")
 
 
 def _disturbance(results: Results) -> str:

@@ -9,7 +9,6 @@ alone, `mapped` are pages of the store's files, which the system takes back when
 
 import argparse
 import itertools
-import json
 import multiprocessing
 import random
 import resource
@@ -26,6 +25,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.reports import compact_json
 from tinygpt.contracts.runs import Progress
 from tinygpt.data.rows import Row, write_rows
 from tinygpt.durable import write_whole
@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Console(width=170).print(table_of(measured))
     settings = {name: getattr(options, name) for name in ("batches", "steps", "batch_size", "context_length")}
     report = {"settings": settings, "measured": [asdict(one) for one in measured]}
-    write_whole(options.out, json.dumps(report, indent=1) + "\n")
+    write_whole(options.out, compact_json(report))
 
 
 if __name__ == "__main__":

@@ -20,10 +20,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bench_train import machine
 from benchmarks.decoding_models import SAMPLING, Sampling, make_checkpoint, prompts
 from benchmarks.http_load import Exchange, drive
+from benchmarks.reports import compact_json
 from benchmarks.servers import ModelServer, Process, make_volume
 from tinygpt.durable import write_whole
 from tinygpt.model.config import SIZES
@@ -50,6 +52,7 @@ class Soaked:
     answers_by_model: dict[str, int]
     promotions: int
     resident_mib: list[float]
+    """Four samples a second."""
     running_at_the_end: float
     counted_by_the_server: int
     """Sequences by what ended them, in all."""
@@ -57,7 +60,16 @@ class Soaked:
     @property
     def growth(self) -> float:
         """Of memory, from the first fifth to the end."""
-        return self.resident_mib[-1] / self.resident_mib[len(self.resident_mib) // 5]
+        return self.resident_mib[-1] / self._resident_after_a_fifth
+
+    @property
+    def _resident_after_a_fifth(self) -> float:
+        return self.resident_mib[len(self.resident_mib) // 5]
+
+    def to_json(self) -> dict[str, Any]:
+        """All counts, and of the samples of memory those that `growth` compares."""
+        memory = {"after_a_fifth": self._resident_after_a_fifth, "at_the_end": self.resident_mib[-1]}
+        return asdict(self) | {"resident_mib": memory, "growth": self.growth}
 
     def problems(self) -> list[str]:
         found = []
@@ -199,9 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     problems = soaked.problems()
     options.out.mkdir(parents=True, exist_ok=True)
-    report = {"machine": machine(), "soak": asdict(soaked) | {"growth": soaked.growth}, "problems": problems}
-    write_whole(options.out / "soak.json", json.dumps(report, indent=1) + "\n")
-    print(json.dumps(asdict(soaked) | {"resident_mib": [soaked.resident_mib[0], soaked.resident_mib[-1]]}, indent=1))
+    report = {"machine": machine(), "soak": soaked.to_json(), "problems": problems}
+    write_whole(options.out / "soak.json", compact_json(report))
+    print(json.dumps(soaked.to_json(), indent=1))
     print(*problems or ["As it should be: nothing lost, memory flat, every slot free."], sep="\n")
     sys.exit(bool(problems))
 

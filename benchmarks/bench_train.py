@@ -13,7 +13,6 @@ Writes train.json, train.md and train.svg (ceiling.json, ceiling.md; service-ove
 
 import argparse
 import importlib.metadata
-import json
 import multiprocessing
 import os
 import platform
@@ -29,6 +28,7 @@ import psutil
 import torch
 
 from benchmarks.ceiling import Ceiling, measure_ceiling
+from benchmarks.reports import compact_json
 from benchmarks.service_overhead import Timed, bare_run, service_run
 from benchmarks.train_report import Run, Spread, compare, plot, table
 from benchmarks.training_sides import BASELINE_NETWORKS, Curve, SideName, Size, follow, load_data, make_side
@@ -255,7 +255,7 @@ def _finish(options: Options, name: str, measured: Sequence[dict[str, Any]], lin
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:
-    write_whole(path, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    write_whole(path, compact_json(report))
 
 
 def _say(text: str) -> None:

@@ -1,11 +1,10 @@
-"""What the repetitions of `bench_decode.py` come to: medians and ranges, ratios to the best peer, tables, a plot."""
+"""What the repetitions of `bench_decode.py` come to: medians and ranges, ratios to the best peer, tables."""
 
 import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.decoding_cells import REFERENCE, Agreement, Decoded
 from benchmarks.serving_cells import CLIENTS, Served, StartUp
@@ -288,61 +287,3 @@ def told(spread: Spread, decimals: int) -> str:
 
 def _or_dash(value: object, unit: str) -> str:
     return "-" if value is None else f"{value}{unit}"
-
-
-# -- plot
-
-
-def plot(results: Results, path: Path) -> None:
-    """A panel for each number of streams, bars by side; and tokens a second over HTTP against clients."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    streams = list(dict.fromkeys(one.streams for one in results.decoded))
-    panels = len(streams) + bool(results.served)
-    if not panels:
-        return
-    figure = Figure(figsize=(5.5 * panels, 4.5), layout="constrained")
-    axes_of = figure.subplots(1, panels, squeeze=False)[0]
-    for axes, count in zip(axes_of, streams, strict=False):
-        models = [m for m in dict.fromkeys(one.model for one in results.decoded) if not m.startswith("preset")]
-        by_model = {model: speeds(results.decoded, model, count) for model in models}
-        names = list(dict.fromkeys(name for model in models for name in by_model[model]))
-        height = 0.8 / max(1, len(models))
-        for i, model in enumerate(models):
-            values = [Spread.of(by_model[model].get(name, {0: 0.0}).values()) for name in names]
-            axes.barh(
-                [place + i * height for place in range(len(names))],
-                [value.median for value in values],
-                height,
-                xerr=[[v.median - v.low for v in values], [v.high - v.median for v in values]],
-                label=model,
-            )
-        axes.set_yticks([place + 0.4 - height / 2 for place in range(len(names))], names)
-        axes.invert_yaxis()
-        axes.set_xscale("log")
-        axes.set(title="one stream, one core" if count == 1 else f"{count} streams", xlabel="tokens/s")
-        axes.grid(alpha=0.3, axis="x")
-        axes.legend()
-    if results.served:
-        _plot_serving(axes_of[-1], results.served)
-    with mpl.rc_context({"svg.hashsalt": "tinygpt"}):
-        figure.savefig(path, metadata={"Date": None})
-
-
-def _plot_serving(axes: object, served: Sequence[Served]) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
-    for model, side in dict.fromkeys((one.model, one.side) for one in served):
-        points = [
-            (clients, Spread.of(of.values()).median)
-            for clients in CLIENTS
-            if (of := _by_repetition(served, model, side, clients))
-        ]
-        axes.plot(*zip(*points, strict=True), "o-" if is_ours(side) else "s--", label=f"{side}, {model}")
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set(title="over HTTP", xlabel="clients", ylabel="tokens/s")
-    axes.grid(alpha=0.3)
-    axes.legend()

@@ -156,5 +156,5 @@ def plot(runs: Sequence[Run], path: Path) -> None:
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend()
-    with mpl.rc_context({"svg.hashsalt": "tinygpt"}):
+    with mpl.rc_context({"svg.hashsalt": "tinygpt", "svg.fonttype": "none"}):  # text, not outlines of letters
         figure.savefig(path, metadata={"Date": None})

@@ -144,9 +144,7 @@ def test_the_table_has_medians_over_seeds_and_the_range_of_the_end() -> None:
 
 
 @pytest.mark.timeout(300)
-def test_options_are_compared_likewise(
-    rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_options_are_compared_likewise(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two = dict(list(options().items())[:2])
     monkeypatch.setattr(alternatives, "options", lambda _: two)
 

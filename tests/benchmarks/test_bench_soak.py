@@ -24,7 +24,7 @@ def test_a_soak_counts_every_request_through_reloads_and_clients_that_go_away(tm
     assert set(soaked.answers_by_model) == {"model-0", "model-1"}
 
 
-def test_a_soak_that_is_not_as_it_should_be_says_so(tmp_path: Path) -> None:
+def test_a_soak_reports_its_problems() -> None:
     good = Soaked(
         seconds=10,
         clients=64,
@@ -44,5 +44,6 @@ def test_a_soak_that_is_not_as_it_should_be_says_so(tmp_path: Path) -> None:
     )
 
     assert good.problems() == []
+    assert good.to_json()["resident_mib"] == {"after_a_fifth": 101.0, "at_the_end": 102.0}
     assert len(bad.problems()) == 4
     assert len(replace(good, counted_by_the_server=99).problems()) == 1
