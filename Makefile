@@ -3,6 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+ROWS := data/train.jsonl
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint format unit smoke e2e test-tracking bench-train bench-decode bench-soak bench-rows up down lock clean
@@ -10,7 +11,7 @@ INSTALLED := .venv/.installed
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(INSTALLED)  ## Make .venv and install everything into it
+install: $(INSTALLED) $(ROWS)  ## Make .venv and install everything into it
 
 $(INSTALLED): pyproject.toml requirements.lock deploy/install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -18,11 +19,18 @@ $(INSTALLED): pyproject.toml requirements.lock deploy/install
 	@$(PYTHON) -m venv .venv || { echo "No venv could be made: install python3-venv and try again."; exit 1; }
 	@echo "Installing into .venv (a few minutes the first time) ..."
 	@deploy/install .venv -e '.[model,http,run,dev]'
-	@echo "Compiling for this processor (half a minute, once) ..."
-	@$(BIN)/tinygpt compile || echo "That failed; what needs them compiles them when it starts."
+	@echo "Growing the bundled rows, and compiling for this processor (half a minute, once) ..."
+	@$(BIN)/tinygpt compile > .venv/compile.log 2>&1 & compiled=$$!; \
+	  $(BIN)/tinygpt data grow || echo "That failed; what needs the rows tries again."; \
+	  wait $$compiled; cat .venv/compile.log
 	@touch $@
 
-run: $(INSTALLED)  ## Start the whole stack here, without Docker; trains a first model if there is none
+# After a change of what is pinned. It costs nothing if the rows are there.
+$(ROWS): data/bundled.json | $(INSTALLED)
+	@$(BIN)/tinygpt data grow
+	@touch $@
+
+run: $(INSTALLED) $(ROWS)  ## Start the whole stack here, without Docker; trains a first model if there is none
 	@$(BIN)/python -m services.preflight
 	@$(BIN)/honcho --env /dev/null start  # every service reads .env itself, after the environment
 
@@ -40,6 +48,9 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+check-data: $(INSTALLED)  ## Run the check of every row of the bundled data (some minutes)
+	@$(BIN)/tinygpt data build --pinned --check
+
 format: $(INSTALLED)  ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -47,7 +58,7 @@ format: $(INSTALLED)  ## Format the code
 smoke: $(INSTALLED)  ## The smoke tests (standard library's unittest)
 	@$(BIN)/python -m unittest tests.smoke
 
-unit: $(INSTALLED)  ## pytest, on a real Redis, on all cores (at most four)
+unit: $(INSTALLED) $(ROWS)  ## pytest, on a real Redis, on all cores (at most four)
 	@$(BIN)/python -m pytest -m "not e2e" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 e2e: $(INSTALLED)  ## The compose stack on a real Docker engine: up, train, generate, fail, recover, down

@@ -186,7 +186,18 @@ def test_rows_that_are_not_the_pinned_ones_name_both_hashes(folder: Path, found:
     message = refusal.value.message
     assert sha256_of(folder / "train.jsonl") in message
     assert sha256_of(folder / "rows") in message
-    assert "delete the file, and it is grown anew" in message
+    assert "`tinygpt data grow` restores" in message
+
+
+@pytest.mark.parametrize("found", [None, b"other rows"], ids=["missing", "others"])
+def test_grow_puts_the_pinned_rows_in_place(folder: Path, monkeypatch: pytest.MonkeyPatch, found: bytes | None) -> None:
+    asked = grows(monkeypatch)
+    if found is not None:
+        (folder / "train.jsonl").write_bytes(found)
+
+    assert bundled.grow_bundled_rows() == bundled.grow_bundled_rows() == folder / "train.jsonl"
+    assert (folder / "train.jsonl").read_bytes() == ROWS
+    assert asked == [folder]
 
 
 def test_without_the_factory_missing_rows_are_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`tinygpt data check`: everything that is wrong with a file of rows. `tinygpt data build`: the bundled dataset."""
+"""`tinygpt data`: what is wrong with a file of rows (`check`), and the bundled rows (`grow`, `build`)."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tinygpt.commands.failures import EXIT_FAILED, one_sentence
 from tinygpt.contracts.datasets import ValidationReport
+from tinygpt.data.bundled import grow_bundled_rows
 from tinygpt.data.factory import run_factory
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH, validate
 
@@ -41,6 +42,14 @@ def check(
     console.print(_table(report))
     if not report.ok:
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("grow")
+def grow() -> None:
+    """Grow the bundled rows, if they are missing or not the pinned ones. A command that needs them does it too."""
+    with one_sentence():
+        path = grow_bundled_rows()
+    typer.echo(f"{path} has the pinned rows.")
 
 
 @app.command(

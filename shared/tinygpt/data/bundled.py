@@ -83,8 +83,15 @@ def bundled_rows(dataset: str, *, poll: Callable[[], object] = lambda: None) -> 
     name = next(name for name in BUNDLED_DATASETS if dataset in {name, _pin().datasets[name].dataset_id})
     path = _folder() / FILES[name]
     if not path.exists():
-        _grow(path, poll)
-    require_pinned(path, _pin().datasets[name])
+        _grow(path, Path.exists, poll)
+    _require_pinned(path, _pin().datasets[name])
+    return path
+
+
+def grow_bundled_rows() -> Path:
+    """Grow `train.jsonl` if it is missing or not the pinned one. Raises `InvalidDataset` if it can't be grown."""
+    path, pinned = _folder() / FILES["bundled"], _pin().datasets["bundled"]
+    _grow(path, lambda path: path.exists() and _is_pinned(path, pinned), lambda: None)
     return path
 
 
@@ -96,27 +103,27 @@ def held_out_rows() -> Path:
     return path
 
 
-def require_pinned(path: Path, pinned: Pinned) -> None:
-    """Raise `InvalidDataset` if the file's size or hash is another than `bundled.json` says."""
-    size, sha256 = path.stat().st_size, sha256_of(path)
-    if (size, sha256) != (pinned.size_bytes, pinned.sha256):
+def _require_pinned(path: Path, pinned: Pinned) -> None:
+    if not _is_pinned(path, pinned):
         raise InvalidDataset(
-            f"{path} has {size:,} bytes with the SHA-256 {sha256}, but {PIN_FILE} names {pinned.size_bytes:,} bytes "
-            f"with {pinned.sha256}: delete the file, and it is grown anew; or run `tinygpt data build`, if you "
-            "changed the rows on purpose."
+            f"{path} has {path.stat().st_size:,} bytes with the SHA-256 {sha256_of(path)}, but {PIN_FILE} names "
+            f"{pinned.size_bytes:,} bytes with {pinned.sha256}. If you changed the rows or the families on purpose, "
+            "`tinygpt data build` pins what they give now; otherwise `tinygpt data grow` restores train.jsonl, and "
+            "git the rest."
         )
 
 
-def _grow(path: Path, poll: Callable[[], object]) -> None:
+def _is_pinned(path: Path, pinned: Pinned) -> bool:
+    return path.stat().st_size == pinned.size_bytes and sha256_of(path) == pinned.sha256
+
+
+def _grow(path: Path, is_there: Callable[[Path], bool], poll: Callable[[], object]) -> None:
     with _alone_in(path.parent, poll):
-        if path.exists():  # another process has grown it meanwhile
+        if is_there(path):  # another process may have grown it meanwhile
             return
         if not factory.on_terminal():
             log.info("growing the bundled rows", file=str(path))
-        started = time.monotonic()
         factory.grow(path.parent, poll)
-        if not factory.on_terminal():
-            log.info("grew the bundled rows", file=str(path), seconds=round(time.monotonic() - started, 1))
 
 
 @contextlib.contextmanager
