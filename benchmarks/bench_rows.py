@@ -33,7 +33,8 @@ from tinygpt.training.batches import collate, endless_batches
 from tinygpt.training.callbacks import Callback
 from tinygpt.training.config import PRESETS
 from tinygpt.training.run import train
-from tinygpt.training.token_store import TokenStore, prepare_tokens
+from tinygpt.training.token_store import TokenStore
+from tinygpt.training.token_writer import prepare_tokens
 
 _MIB = 2**20
 _VERBS = ("add", "append", "compare", "count", "join", "remove", "reverse", "sort", "split", "swap")

@@ -21,8 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tinygpt.data.examples import IGNORED, Example, encode_examples, split_rows
+from tinygpt.data.examples import IGNORED, Example, encode_examples
 from tinygpt.data.rows import read_rows
+from tinygpt.data.split import split_rows
 from tinygpt.data.tokenizer import PAD, Tokenizer, make_tokenizer
 from tinygpt.model.config import SIZES, ModelConfig
 from tinygpt.model.transformer import TinyGPT

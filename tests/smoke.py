@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from tinygpt.contracts.generation import GenerateRequest
-from tinygpt.data.examples import encode_examples, split_rows
+from tinygpt.data.examples import encode_examples
 from tinygpt.data.rows import read_rows
+from tinygpt.data.split import split_rows
 from tinygpt.data.tokenizer import CharacterTokenizer
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -7,8 +7,8 @@ from tinygpt.contracts.datasets import DatasetCard
 from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.contracts.runs import TrainRequest
 from tinygpt.data.bundled import bundled_card
-from tinygpt.data.examples import normalise
 from tinygpt.data.rows import Row, stream_rows, write_rows
+from tinygpt.data.split import normalise
 from tinygpt.data.store import store_dataset
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH
 from tinygpt.durable import storage_errors

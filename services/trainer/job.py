@@ -18,8 +18,8 @@ from tinygpt.contracts.errors import LeaseLost, RedisUnavailable, TinyGPTError
 from tinygpt.contracts.evaluation import EvaluationSummary
 from tinygpt.contracts.models import BEST_CHECKPOINT, LAST_CHECKPOINT, TRAINING_ROWS, FileEntry, Manifest
 from tinygpt.contracts.runs import Promotion, RunMetrics, RunRecord, RunState
-from tinygpt.data.examples import Split
 from tinygpt.data.rows import Row, stream_rows
+from tinygpt.data.split import Split
 from tinygpt.data.store import rows_of
 from tinygpt.durable import sha256_of, write_whole
 from tinygpt.model.checkpoint import load_checkpoint

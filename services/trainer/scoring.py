@@ -9,8 +9,8 @@ from tinygpt.contracts.errors import LeaseLost, TinyGPTError
 from tinygpt.contracts.evaluation import EvaluationSummary
 from tinygpt.contracts.runs import DEFAULT_DATASET, TrainRequest
 from tinygpt.data.bundled import held_out_rows
-from tinygpt.data.examples import Split
 from tinygpt.data.rows import Row, evenly_spaced, read_rows
+from tinygpt.data.split import Split
 from tinygpt.evaluation.evaluate import EvaluationProgress, evaluate
 from tinygpt.inference.backend import Backend
 from tinygpt.inference.generator import CodeGenerator

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinygpt.contracts.errors import InvalidDataset
-from tinygpt.data.examples import Split
 from tinygpt.data.rows import Row, read_rows
+from tinygpt.data.split import Split
 from tinygpt_factory.build import OnProgress, build
 from tinygpt_factory.kinds import BEGINNER, TRAIN, kind_of
 from tinygpt_factory.leaks import HeldOut, normalised, words_of

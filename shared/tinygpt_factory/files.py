@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.data.bundled import FILES, HELD_OUT_FILE, PIN_FILE, Pin, Pinned, read_pin
-from tinygpt.data.examples import Split
 from tinygpt.data.rows import Row, write_rows
+from tinygpt.data.split import Split
 from tinygpt.data.validation import validate
 from tinygpt.durable import open_whole, sha256_of, write_whole
 

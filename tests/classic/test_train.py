@@ -24,6 +24,7 @@ from tinygpt.classic.train import (
 )
 from tinygpt.data import examples as real_examples
 from tinygpt.data.rows import Row
+from tinygpt.data.split import split_rows
 from tinygpt.data.tokenizer import CODE, EOS, PAD, PROMPT, CharacterTokenizer
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.transformer import TinyGPT
@@ -66,7 +67,7 @@ def test_validation_loss_is_that_of_the_real_loop(tmp_path: Path) -> None:
     result = real_train(replace(CONFIG, max_steps=3), ROWS, folder=tmp_path)
     model = start()
     model.load_state_dict(load_checkpoint(tmp_path / "last.pt").model.state_dict())
-    held_out = [make_example(TOKENIZER, row.prompt, row.code) for row in real_examples.split_rows(ROWS).held_out]
+    held_out = [make_example(TOKENIZER, row.prompt, row.code) for row in split_rows(ROWS).held_out]
 
     loss = validation_loss(model, held_out)
 
@@ -135,7 +136,7 @@ def start() -> GPT:
 
 def real_batches() -> Iterator[Batch]:
     """The rows that the real loop learns from, step by step."""
-    training = real_examples.encode_examples(real_examples.split_rows(ROWS).training, TOKENIZER, 256)
+    training = real_examples.encode_examples(split_rows(ROWS).training, TOKENIZER, 256)
     lengths = np.array([len(example.ids) for example in training], np.int32)
     for groups in endless_batches(lengths, CONFIG.batch_size, seed=CONFIG.seed):
         yield make_batch([(training[i].ids, training[i].labels) for group in groups for i in group])

@@ -21,8 +21,8 @@ from tests.training.small_runs import (
 )
 from tinygpt.contracts.errors import InvalidCheckpoint, TrainingFailed
 from tinygpt.contracts.runs import Progress
-from tinygpt.data.examples import split_rows
 from tinygpt.data.rows import Row, read_rows, write_rows
+from tinygpt.data.split import split_rows
 from tinygpt.durable import sha256_of
 from tinygpt.model.checkpoint import load_checkpoint, save_checkpoint
 from tinygpt.training import precision

@@ -3,22 +3,23 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.full_disk import full_disk
 from tinygpt.contracts.errors import InvalidDataset, StorageFull, TrainingFailed
-from tinygpt.data.examples import encode_examples, split_rows
-from tinygpt.data.rows import Row, read_rows, write_rows
+from tinygpt.data.examples import encode_examples
+from tinygpt.data.rows import Row, read_rows, stream_rows, write_rows
+from tinygpt.data.split import split_rows
 from tinygpt.data.tokenizer import TokenizerKind, make_tokenizer
-from tinygpt.training import token_store
-from tinygpt.training.token_store import TokenStore, prepare_tokens
+from tinygpt.training import token_writer
+from tinygpt.training.token_store import TokenStore
+from tinygpt.training.token_writer import prepare_tokens
 
 ROWS = [Row(f"add {i} to x", f"x + {i}", {"check": str(i)}) for i in range(60)]
 
@@ -94,6 +95,12 @@ def test_the_vocabulary_is_of_the_training_rows_alone(tmp_path: Path) -> None:
     assert prepared(rows, tmp_path).tokenizer == make_tokenizer("characters", ["ü"])
 
 
+def test_a_repetition_of_a_row_adds_no_characters(tmp_path: Path) -> None:
+    rows = [*ROWS, *(Row(f"größe {i}", "x") for i in range(20)), *(Row(f"GRÖßE {i}", "x") for i in range(20))]
+
+    assert prepared(rows, tmp_path).tokenizer == make_tokenizer("characters", ["öß"])
+
+
 @pytest.mark.parametrize(("added", "size"), [(154, 1), (155, 2)], ids=["256 tokens", "257 tokens"])
 def test_a_token_takes_one_byte_while_the_vocabulary_fits_one(tmp_path: Path, added: int, size: int) -> None:
     letters = "".join(chr(0x4E00 + i) for i in range(added))  # beside 5 control tokens and 97 base characters
@@ -154,14 +161,14 @@ def test_what_it_is_made_from_decides_which_it_is(tmp_path: Path, file: Path, ch
 
 
 def test_another_process_that_was_faster_wins(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_in_place: Callable[[Path, Path], None] = token_store._put_in_place
+    put_in_place: Callable[[Path, Path], None] = token_writer._put_in_place
 
     def slower(staging: Path, target: Path) -> None:
         monkeypatch.undo()
         prepared(file, tmp_path / "tokens")
         put_in_place(staging, target)
 
-    monkeypatch.setattr(token_store, "_put_in_place", slower)
+    monkeypatch.setattr(token_writer, "_put_in_place", slower)
 
     assert len(prepared(file, tmp_path / "tokens").training) == 54
     assert len(list((tmp_path / "tokens").iterdir())) == 1
@@ -181,20 +188,49 @@ def fails_after(polls: int) -> Callable[[], None]:
     return poll
 
 
-@pytest.mark.parametrize("polls", range(4), ids=["reading", "learning", "training tokens", "held-out tokens"])
+@pytest.mark.parametrize("polls", range(3), ids=["splitting", "learning", "writing"])
 def test_one_that_was_interrupted_is_not_there(tmp_path: Path, file: Path, polls: int) -> None:
     with pytest.raises(KeyboardInterrupt):
-        prepared(file, tmp_path / "tokens", poll=fails_after(polls))
+        prepared(file, tmp_path / "tokens", tokenizer="byte_pair", poll=fails_after(polls))
 
     assert list((tmp_path / "tokens").iterdir()) == []
-    assert len(prepared(file, tmp_path / "tokens", poll=fails_after(4)).training) == 54
+    assert len(prepared(file, tmp_path / "tokens", tokenizer="byte_pair", poll=fails_after(3)).training) == 54
+
+
+@pytest.mark.parametrize(("kind", "reads"), [("characters", 2), ("byte_pair", 3)])
+def test_a_file_is_read_twice_and_once_more_to_learn_byte_pairs(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, kind: TokenizerKind, reads: int
+) -> None:
+    read: list[Path] = []
+
+    def stream(path: Path) -> Iterator[Row]:
+        read.append(path)
+        return stream_rows(path)
+
+    monkeypatch.setattr(token_writer, "stream_rows", stream)
+    prepared(file, tmp_path / "tokens", tokenizer=kind, source_hash="d-1")
+
+    assert read == [file] * reads
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, file: Path) -> None:
+    polls = iter(range(10))
+
+    def poll() -> None:
+        if next(polls) == 1:
+            write_rows(file, ROWS[1:])
+
+    with pytest.raises(InvalidDataset, match="changed while it was read"):
+        prepared(file, tmp_path / "tokens", poll=poll)
+
+    assert list((tmp_path / "tokens").iterdir()) == []
 
 
 def test_it_is_renamed_not_copied_to_its_place(tmp_path: Path, file: Path) -> None:
     under_way: list[int] = []
 
     def poll() -> None:
-        under_way.extend(path.stat().st_ino for path in tmp_path.glob("tokens/.incoming-*/training.jsonl"))
+        under_way.extend(path.stat().st_ino for path in tmp_path.glob("tokens/.incoming-*/.training.jsonl.*"))
 
     store = prepared(file, tmp_path / "tokens", poll=poll)
 
@@ -281,12 +317,6 @@ def test_the_training_rows_are_copied_where_they_cannot_be_linked(
 
     assert target.read_bytes() == store.training_rows.read_bytes()
     assert not target.samefile(store.training_rows)
-
-
-def test_rows_that_repeat_are_found_whichever_half_of_a_digest_differs() -> None:
-    digests = np.array([[1, 2], [1, 3], [0, 2], [1, 2], [1, 3], [5, 5]], np.uint64)
-
-    assert token_store._first_occurrences(digests).tolist() == [0, 1, 2, 5]
 
 
 def test_what_killed_processes_left_is_removed_after_a_day(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tinygpt.contracts.datasets import ProblemKind, RowProblem, RowStatistics, ValidationReport
 from tinygpt.contracts.errors import InvalidDataset
-from tinygpt.data.examples import normalise
 from tinygpt.data.rows import Format, Row, scan_rows
+from tinygpt.data.split import normalise
 
 DEFAULT_CONTEXT_LENGTH = 512
 MAX_PROBLEMS = 100

@@ -30,7 +30,8 @@ from tinygpt.training.schedule import budget_used
 from tinygpt.training.state import TrainingState
 from tinygpt.training.step import take_step
 from tinygpt.training.threads import Threads, threads
-from tinygpt.training.token_store import TokenStore, prepare_tokens
+from tinygpt.training.token_store import TokenStore
+from tinygpt.training.token_writer import prepare_tokens
 
 _SAVE_EVERY_SECONDS = 60.0
 """A process that dies loses at most this much of a run."""

@@ -10,8 +10,8 @@ from tests.services.trainer.conftest import SHORT, NewRun, trained
 from tinygpt.contracts.errors import LeaseLost
 from tinygpt.contracts.models import BEST_CHECKPOINT
 from tinygpt.contracts.runs import DEFAULT_DATASET, RunState, TrainRequest
-from tinygpt.data.examples import Split
 from tinygpt.data.rows import Row, write_rows
+from tinygpt.data.split import Split
 from tinygpt.data.store import store_dataset
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.runtime.runs import RunStore
