@@ -6,7 +6,7 @@ import pytest
 
 from tests.inference.decoders import TOKENIZER
 from tests.inference.scheduling import Client, known_decoder, sequence
-from tinygpt.inference.decoder import Decoder, Written
+from tinygpt.inference.decoder import Decoder, SlotOutput
 from tinygpt.inference.scheduler import Scheduler
 
 
@@ -23,7 +23,7 @@ class Reading:
         self.read.append({slot: len(chunk) for slot, chunk in chunks.items()})
         self._real.prefill(chunks)
 
-    def step(self, steps: int = 1) -> Sequence[Written]:
+    def step(self, steps: int = 1) -> Sequence[SlotOutput]:
         return self._real.step(steps)
 
 

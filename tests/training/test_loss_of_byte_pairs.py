@@ -54,5 +54,5 @@ def test_bits_are_nats_by_the_logarithm_of_two() -> None:
 
 def test_examples_know_the_characters_of_their_code() -> None:
     for kind in ("characters", "byte_pair"):
-        _, _, examples = prepared(kind)  # type: ignore[arg-type]
+        _, _, examples = prepared(kind)
         assert [example.code_characters for example in examples] == [len(row.code) + 1 for row in ROWS]
