@@ -70,7 +70,7 @@ def test_a_prompt_longer_than_the_context_is_refused_in_one_sentence(stack: Stac
     error = response.json()["error"]
     assert error["param"] == "prompt"
     assert "10000 characters" in error["message"]
-    assert "shorten it" in error["message"]
+    assert "shorten the prompt" in error["message"]
 
 
 @pytest.mark.parametrize(
