@@ -9,9 +9,9 @@ ROWS := data/train.jsonl
 .PHONY: help install run test lint format unit smoke e2e test-tracking bench-train bench-decode bench-soak bench-rows up down lock clean
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) $(ROWS)  ## Make .venv and install everything into it
+install: $(INSTALLED) $(ROWS)  ## Create .venv and install everything into it
 
 $(INSTALLED): pyproject.toml requirements.lock deploy/install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -30,17 +30,17 @@ $(ROWS): data/bundled.json | $(INSTALLED)
 	@$(BIN)/tinygpt data grow
 	@touch $@
 
-run: $(INSTALLED) $(ROWS)  ## Start the whole stack here, without Docker; trains a first model if there is none
+run: $(INSTALLED) $(ROWS)  ## Start the stack without Docker; trains a first model if there is none
 	@$(BIN)/python -m services.preflight
 	@$(BIN)/honcho --env /dev/null start  # every service reads .env itself, after the environment
 
-up:  ## The same in containers
+up:  ## Start the stack in containers
 	docker compose up --build
 
-down:  ## Stop the containers; what is stored stays
+down:  ## Stop the containers; the volumes stay
 	docker compose down
 
-test: $(INSTALLED) lint smoke unit  ## Lint, types and every test that needs no Docker
+test: $(INSTALLED) lint smoke unit  ## Lint, types and all tests that need no Docker
 
 lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff format --check .
@@ -64,18 +64,18 @@ unit: $(INSTALLED) $(ROWS)  ## pytest, on a real Redis, on all cores (at most fo
 e2e: $(INSTALLED)  ## The compose stack on a real Docker engine: up, train, generate, fail, recover, down
 	@$(BIN)/python -m pytest -m e2e --timeout 1200 tests/e2e
 
-# A venv of their own on top of .venv: W&B and MLflow bring hundreds of megabytes.
-test-tracking: $(INSTALLED)  ## The tests of W&B and MLflow, offline, in a venv of their own
+# Their own venv on top of .venv, because W&B and MLflow bring hundreds of megabytes.
+test-tracking: $(INSTALLED)  ## Test W&B and MLflow, offline, in their own venv
 	@$(BIN)/python -m venv .venv-tracking
 	@for site in .venv-tracking/lib/python*/site-packages; do \
 	   $(BIN)/python -c 'import sys; print(*(path for path in sys.path if "site-packages" in path), sep="\n")' > $$site/main.pth; done
 	@deploy/install .venv-tracking -e '.[model,wandb,mlflow,tensorboard]'
 	@.venv-tracking/bin/python -m pytest tests/training/tracking
 
-bench-train: $(INSTALLED)  ## Training against the tutorial's way; ARGS=--help says what can be measured
+bench-train: $(INSTALLED)  ## Compare training with the tutorial's; ARGS=--help lists the options
 	@$(BIN)/python -m benchmarks.bench_train $(ARGS)
 
-# A venv of their own on top of .venv, as for the trackers: the peers are for measuring alone.
+# Their own venv on top of .venv, as for the trackers, because only this command needs them.
 BENCH_INSTALLED := .venv-bench/.installed
 $(BENCH_INSTALLED): $(INSTALLED)
 	@$(BIN)/python -m venv .venv-bench
@@ -84,16 +84,16 @@ $(BENCH_INSTALLED): $(INSTALLED)
 	@deploy/install .venv-bench -e '.[model,bench]'
 	@touch $@
 
-bench-decode: $(BENCH_INSTALLED)  ## Generation against its peers; ARGS=--help says what can be measured
+bench-decode: $(BENCH_INSTALLED)  ## Compare generation with other engines; ARGS=--help lists the options
 	@.venv-bench/bin/python -m benchmarks.bench_decode $(ARGS)
 
-bench-rows: $(INSTALLED)  ## What a run's data costs as rows grow, from 1k to 1M
+bench-rows: $(INSTALLED)  ## Measure the cost of a run's data from 1k to 1M rows
 	@$(BIN)/python -m benchmarks.bench_rows $(ARGS)
 
-bench-soak: $(INSTALLED)  ## The model server under full load for ten minutes; ARGS="--seconds 60" for less
+bench-soak: $(INSTALLED)  ## Keep the model server under full load for ten minutes; ARGS="--seconds 60" for less
 	@$(BIN)/python -m benchmarks.bench_soak $(ARGS)
 
-lock: $(INSTALLED)  ## Write requirements.lock from what is installed in .venv
+lock: $(INSTALLED)  ## Write requirements.lock from the packages in .venv
 	@{ echo "# Exact versions; written by \`make lock\`."; \
 	   $(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu$$//'; } > requirements.lock.part
 	@mv requirements.lock.part requirements.lock

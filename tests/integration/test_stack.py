@@ -148,7 +148,7 @@ def test_a_killed_trainer_is_no_loss_once_it_is_started_again(stack: Stack) -> N
     assert min(steps_of_last_attempt(list(stack.events(run_id)))) > saved
 
 
-def test_the_work_horse_of_a_killed_trainer_saves_gives_back_and_leaves(stack: Stack) -> None:
+def test_the_work_horse_of_a_killed_trainer_saves_requeues_and_leaves(stack: Stack) -> None:
     run_id = stack.train(**LONG | {"max_steps": 1_000_000})
     stack.wait_for_state(run_id, "running")
     wait_until(lambda: stack.run(run_id)["progress"], "it trains")
@@ -162,7 +162,7 @@ def test_the_work_horse_of_a_killed_trainer_saves_gives_back_and_leaves(stack: S
     stack.start("trainer")
 
 
-def test_sigterm_gives_the_run_back_and_a_new_trainer_goes_on_with_it(stack: Stack) -> None:
+def test_sigterm_requeues_the_run_and_a_new_trainer_resumes_it(stack: Stack) -> None:
     run_id = stack.train(**LONG)
     saved = stack.wait_for_evaluation(run_id)
     assert stack.stop("trainer") == 0

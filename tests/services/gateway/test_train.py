@@ -106,7 +106,7 @@ def test_an_unknown_run_is_404(gateway: httpx.Client, method: str, suffix: str) 
     error_of(gateway.request(method, f"/train/r-unknown{suffix}"), 404, "not_found")
 
 
-def test_without_redis_runs_are_503_and_generating_goes_on(start_gateway: StartGateway) -> None:
+def test_without_redis_runs_are_503_and_generate_still_answers(start_gateway: StartGateway) -> None:
     gateway = start_gateway(redis_url=f"redis://127.0.0.1:{free_port()}/0")
     for response in (
         gateway.get("/train"),

@@ -23,7 +23,7 @@ def test_a_cancelled_run_saves_and_ends(runs: RunStore, new_run: NewRun, volume:
     assert not (volume.run(run_id) / "manifest.json").exists()
 
 
-def test_sigterm_gives_the_run_back_and_the_next_start_goes_on_from_there(
+def test_sigterm_requeues_the_run_and_the_next_start_resumes_it(
     runs: RunStore, new_run: NewRun, volume: Volume
 ) -> None:
     run_id = new_run(max_steps=150)
