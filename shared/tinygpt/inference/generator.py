@@ -7,16 +7,7 @@ from itertools import islice
 from queue import SimpleQueue
 
 from tinygpt.contracts.errors import Draining, TinyGPTError
-from tinygpt.contracts.generation import (
-    Choice,
-    GenerateDelta,
-    GenerateRequest,
-    GenerateResponse,
-    Timings,
-    TokenLogprob,
-    TopToken,
-    Usage,
-)
+from tinygpt.contracts.generation import Choice, GenerateDelta, GenerateRequest, GenerateResponse
 from tinygpt.contracts.models import WeightFormat
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.inference.answer import answer, is_judged, needs_no_repair
@@ -24,8 +15,9 @@ from tinygpt.inference.backend import Backend, choose_backend, make_decoder
 from tinygpt.inference.engine import Engine, OnEnd
 from tinygpt.inference.postprocess import ignore_syntax_warnings
 from tinygpt.inference.request import sequence_requests
+from tinygpt.inference.response import delta_of, raw_choice, response_of
 from tinygpt.inference.retrieval import SIMILARITY_FLOOR, Match, RetrievalIndex
-from tinygpt.inference.sequence import Finished, SequenceOutput, SequenceRequest, join_outputs
+from tinygpt.inference.sequence import SequenceOutput, SequenceRequest, join_outputs
 from tinygpt.model.transformer import TinyGPT
 
 _MAX_JUDGED_ON_LOOP = 2000
@@ -139,7 +131,7 @@ class CodeGenerator:
                 output = await outputs.get()
                 pending.add(output)
                 number, choice = pending.place[output.id]
-                delta = self._delta(requests[number], choice, output)
+                delta = delta_of(output, requests[number], choice, self.tokenizer)
                 if delta.text or delta.logprobs or delta.finish_reason:
                     yield number, delta
                 if pending.is_finished(number):
@@ -153,8 +145,8 @@ class CodeGenerator:
 
     def respond(self, request: GenerateRequest, sequences: Sequence[SequenceOutput]) -> GenerateResponse:
         """The answer to `request`, made of its finished sequences. May take long for a long text."""
-        choices = [answer(self._raw_choice(request, sequence), request, self._retrieve) for sequence in sequences]
-        return self._response(request, sequences, choices)
+        choices = [answer(choice, request, self._retrieve) for choice in self._raw_choices(request, sequences)]
+        return response_of(sequences, choices, model_id=self.model_id)
 
     async def _respond_off_loop(
         self, request: GenerateRequest, sequences: Sequence[SequenceOutput]
@@ -163,71 +155,16 @@ class CodeGenerator:
         short = sum(len(sequence.text) for sequence in sequences) <= _MAX_JUDGED_ON_LOOP
         if is_judged(request) and not (short and all(needs_no_repair(sequence.text) for sequence in sequences)):
             return await asyncio.to_thread(self.respond, request, sequences)
-        return self._response(request, sequences, [self._raw_choice(request, sequence) for sequence in sequences])
+        return response_of(sequences, self._raw_choices(request, sequences), model_id=self.model_id)
+
+    def _raw_choices(self, request: GenerateRequest, sequences: Sequence[SequenceOutput]) -> list[Choice]:
+        return [raw_choice(sequence, request, self.tokenizer) for sequence in sequences]
 
     def _sequences(self, requests: Sequence[GenerateRequest], *, stream: bool = False) -> list[SequenceRequest]:
         return [sequence for request in requests for sequence in self.sequences(request, stream=stream)]
 
     def _retrieve(self, prompt: str) -> Match | None:
         return self.retrieval.nearest(prompt, floor=self.similarity_floor) if self.retrieval else None
-
-    def _raw_choice(self, request: GenerateRequest, sequence: SequenceOutput) -> Choice:
-        """The model's text as the answer."""
-        return Choice(
-            code=sequence.text,
-            raw=sequence.text,
-            source="model",
-            finish_reason=_finished(sequence).finish_reason,
-            repaired=False,
-            logprobs=self._logprobs(sequence) if request.logprobs is not None else None,
-        )
-
-    def _delta(self, request: GenerateRequest, choice: int, output: SequenceOutput) -> GenerateDelta:
-        return GenerateDelta(
-            index=choice,
-            text=output.text,
-            logprobs=self._logprobs(output) if request.logprobs is not None else None,
-            finish_reason=_finished(output).finish_reason if output.end is not None else None,
-        )
-
-    def _response(
-        self, request: GenerateRequest, sequences: Sequence[SequenceOutput], choices: Sequence[Choice]
-    ) -> GenerateResponse:
-        ends = [_finished(sequence) for sequence in sequences]
-        return GenerateResponse(
-            **dict(choices[0]),
-            model=self.model_id,
-            usage=Usage(
-                prompt_tokens=ends[0].prompt_tokens,
-                completion_tokens=sum(end.completion_tokens for end in ends),
-            ),
-            timings=Timings(
-                queue=_microseconds(max(end.queue_seconds for end in ends)),
-                prefill=_microseconds(max(end.prefill_seconds for end in ends)),
-                decode=_microseconds(max(end.decode_seconds for end in ends)),
-                first_token=min(
-                    (_microseconds(end.first_token_seconds) for end in ends if end.first_token_seconds is not None),
-                    default=None,
-                ),
-            ),
-            choices=list(choices) if request.n > 1 else None,
-        )
-
-    def _logprobs(self, output: SequenceOutput) -> list[TokenLogprob]:
-        tops = output.top or [()] * len(output.ids)
-        return [
-            TokenLogprob(
-                token=self._token_name(token),
-                id=token,
-                logprob=logprob,
-                top=[TopToken(token=self._token_name(other), id=other, logprob=its) for other, its in top],
-            )
-            for token, logprob, top in zip(output.ids, output.logprobs, tops, strict=True)
-        ]
-
-    def _token_name(self, id: int) -> str:
-        (name,) = self.tokenizer.token_names([id])
-        return name
 
 
 class _Pending:
@@ -263,13 +200,3 @@ class _Pending:
     def sequences(self, number: int) -> list[SequenceOutput]:
         """The whole sequences of a finished request."""
         return [join_outputs(self._outputs[one]) for one in self._ids_of[number]]
-
-
-def _finished(sequence: SequenceOutput) -> Finished:
-    assert isinstance(sequence.end, Finished)
-    return sequence.end
-
-
-def _microseconds(seconds: float) -> float:
-    """Rounded to microseconds."""
-    return round(seconds, 6)
