@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from tinygpt.data.examples import IGNORED, Example, encode_examples
 from tinygpt.data.rows import read_rows
 from tinygpt.data.split import split_rows
-from tinygpt.data.tokenizer import PAD, Tokenizer, make_tokenizer
+from tinygpt.data.tokenizer import PAD, Tokenizer
+from tinygpt.data.tokenizer_kinds import make_tokenizer
 from tinygpt.model.config import SIZES, ModelConfig
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.batches import batch_count, collate, endless_batches

@@ -21,9 +21,8 @@ from tinygpt.data.tokenizer import (
     PROMPT,
     CharacterTokenizer,
     Tokenizer,
-    make_tokenizer,
-    tokenizer_from_dict,
 )
+from tinygpt.data.tokenizer_kinds import make_tokenizer, tokenizer_from_dict
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.model.checkpoint import load_checkpoint
 from tinygpt.model.config import ModelConfig

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from tinygpt.data.examples import IGNORED, encode_example, encode_examples
 from tinygpt.data.rows import Row
-from tinygpt.data.tokenizer import EOS, CharacterTokenizer, make_tokenizer
+from tinygpt.data.tokenizer import EOS, CharacterTokenizer
+from tinygpt.data.tokenizer_kinds import make_tokenizer
 
 TOKENIZER = CharacterTokenizer.from_corpus([])
 

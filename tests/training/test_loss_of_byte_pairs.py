@@ -6,7 +6,8 @@ from torch import Tensor
 
 from tinygpt.data.examples import Example, encode_examples
 from tinygpt.data.rows import Row
-from tinygpt.data.tokenizer import EOS, Tokenizer, TokenizerKind, make_tokenizer
+from tinygpt.data.tokenizer import EOS, Tokenizer, TokenizerKind
+from tinygpt.data.tokenizer_kinds import make_tokenizer
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT
 from tinygpt.training.loss import bits_per_character, validation_loss

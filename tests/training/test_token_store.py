@@ -16,7 +16,8 @@ from tinygpt.contracts.errors import InvalidDataset, StorageFull, TrainingFailed
 from tinygpt.data.examples import encode_examples
 from tinygpt.data.rows import Row, read_rows, stream_rows, write_rows
 from tinygpt.data.split import split_rows
-from tinygpt.data.tokenizer import TokenizerKind, make_tokenizer
+from tinygpt.data.tokenizer import TokenizerKind
+from tinygpt.data.tokenizer_kinds import make_tokenizer
 from tinygpt.training import token_writer
 from tinygpt.training.token_store import TokenStore
 from tinygpt.training.token_writer import prepare_tokens

@@ -72,25 +72,6 @@ class Tokenizer(ABC):
         return len(self.decode(ids)) + sum(i < len(CONTROL_TOKENS) for i in ids)
 
 
-def make_tokenizer(kind: TokenizerKind, texts: Iterable[str]) -> Tokenizer:
-    """A tokenizer of this kind with the vocabulary of `texts`."""
-    if kind == "byte_pair":
-        # Here, for the gateway imports this module and has no `tokenizers`.
-        from tinygpt.data.byte_pair import BytePairTokenizer
-
-        return BytePairTokenizer.from_corpus(texts)
-    return CharacterTokenizer.from_corpus(texts)
-
-
-def tokenizer_from_dict(state: dict[str, Any]) -> Tokenizer:
-    """Rebuild whichever tokenizer wrote `state`. Raises `ValueError` where none did."""
-    if isinstance(state, dict) and state.get("type") == "byte_pair":
-        from tinygpt.data.byte_pair import BytePairTokenizer
-
-        return BytePairTokenizer.from_dict(state)
-    return CharacterTokenizer.from_dict(state)
-
-
 @dataclass(frozen=True)
 class CharacterTokenizer(Tokenizer):
     """One id a character: `characters[i]` has the id `i + 5`."""

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from tinygpt.contracts.errors import InvalidCheckpoint
-from tinygpt.data.tokenizer import Tokenizer, tokenizer_from_dict
+from tinygpt.data.tokenizer import Tokenizer
+from tinygpt.data.tokenizer_kinds import tokenizer_from_dict
 from tinygpt.durable import open_whole, sha256_of
 from tinygpt.model.config import ModelConfig
 from tinygpt.model.transformer import TinyGPT

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from tinygpt.data.examples import Example, example_of
 from tinygpt.data.split import Side
-from tinygpt.data.tokenizer import TokenizerKind, tokenizer_from_dict
+from tinygpt.data.tokenizer import TokenizerKind
+from tinygpt.data.tokenizer_kinds import tokenizer_from_dict
 from tinygpt.durable import open_whole
 
 CARD_FILE = "card.json"

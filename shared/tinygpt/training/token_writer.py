@@ -20,7 +20,8 @@ from tinygpt.contracts.errors import InvalidDataset, TrainingFailed
 from tinygpt.data.examples import encode_row
 from tinygpt.data.rows import Row, stream_rows
 from tinygpt.data.split import HELD_OUT_SHARE, Side, Sides, Splitter
-from tinygpt.data.tokenizer import BASE_CHARACTERS, EOS, Tokenizer, TokenizerKind, make_tokenizer
+from tinygpt.data.tokenizer import BASE_CHARACTERS, EOS, Tokenizer, TokenizerKind
+from tinygpt.data.tokenizer_kinds import make_tokenizer
 from tinygpt.durable import open_whole, sha256_of, storage_errors, sync_folder, write_whole
 from tinygpt.training.token_store import CARD_FILE, Card, TokenStore, rows_file
 
