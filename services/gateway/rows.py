@@ -1,17 +1,15 @@
 """From a training request to a stored dataset: the bundled one, one uploaded before, or the rows in the body."""
 
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
 
-from tinygpt.contracts.datasets import DatasetCard
+from tinygpt.contracts.datasets import DatasetCard, RowIn
 from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.contracts.runs import TrainRequest
 from tinygpt.data.bundled import bundled_card
-from tinygpt.data.rows import Row, stream_rows, write_rows
+from tinygpt.data.rows import row_from, stream_rows
 from tinygpt.data.split import normalise
-from tinygpt.data.store import store_dataset
+from tinygpt.data.store import ROWS_FILE, store_dataset
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH
-from tinygpt.durable import storage_errors
 from tinygpt.runtime.volume import Volume
 
 
@@ -20,17 +18,13 @@ def stored_dataset(volume: Volume, request: TrainRequest) -> str:
 
     Raises `InvalidDataset` (bad rows, or too few), `NotFound`, `StorageFull`.
     """
-    context_length = request.context_length or DEFAULT_CONTEXT_LENGTH
     if request.rows is not None:
-        rows = [Row(row.prompt, row.code, row.model_extra or {}) for row in request.rows]
-        card = _store_rows(volume, rows, context_length)
+        card = _store_body_rows(volume, request.rows, request.context_length or DEFAULT_CONTEXT_LENGTH)
     elif bundled := bundled_card(request.dataset):
         return bundled.dataset_id
     else:
         card = volume.card(request.dataset)
-    prompts = (normalise(row.prompt) for row in stream_rows(volume.dataset(card.dataset_id) / "rows.jsonl"))
-    first = next(prompts)
-    if all(prompt == first for prompt in prompts):
+    if not _has_two_prompts(volume, card):
         raise InvalidDataset(
             "At least two different prompts are needed, one to learn from and one to test with.",
             param="rows" if request.rows else "dataset",
@@ -38,10 +32,15 @@ def stored_dataset(volume: Volume, request: TrainRequest) -> str:
     return card.dataset_id
 
 
-def _store_rows(volume: Volume, rows: list[Row], context_length: int) -> DatasetCard:
-    with storage_errors(volume.datasets):
-        volume.datasets.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=volume.datasets, prefix=".body-") as folder:
-        path = Path(folder) / "rows.jsonl"
-        write_rows(path, rows)
-        return store_dataset(volume.datasets, path, name="request-body", context_length=context_length)
+def _store_body_rows(volume: Volume, rows: Sequence[RowIn], context_length: int) -> DatasetCard:
+    scanned = ((i, row_from(row.model_dump(), i)) for i, row in enumerate(rows, start=1))
+    return store_dataset(volume.datasets, scanned, name="request-body", context_length=context_length)
+
+
+def _has_two_prompts(volume: Volume, card: DatasetCard) -> bool:
+    if card.report.statistics.distinct_prompts:
+        return card.report.statistics.distinct_prompts > 1
+    # The card is from a version that did not count them.
+    prompts = (normalise(row.prompt) for row in stream_rows(volume.dataset(card.dataset_id) / ROWS_FILE))
+    first = next(prompts)
+    return any(prompt != first for prompt in prompts)

@@ -68,7 +68,7 @@ def test_a_bad_row_refuses_the_file_and_nothing_is_stored(tmp_path: Path) -> Non
         store_dataset(tmp_path / "datasets", path, name="mine")
 
     assert caught.value.extra["report"]["errors"] == 1
-    assert not (tmp_path / "datasets").exists()
+    assert list((tmp_path / "datasets").iterdir()) == []
 
 
 def test_a_refusal_counts_the_bad_rows_and_names_the_first(tmp_path: Path) -> None:

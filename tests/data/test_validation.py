@@ -118,3 +118,8 @@ def test_every_report_can_be_sent_as_json(tmp_path: Path) -> None:
         report = validate(tmp_path / name)
 
         assert ValidationReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_prompts_are_counted_once_however_they_are_written(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, ("one", "1"), (" ONE", "1"), ("one  two", "1"))
+    assert validate(path).statistics.distinct_prompts == 2

@@ -1,18 +1,15 @@
-"""`POST /datasets`: stream rows to disk, validate them, and store them under the hash of their content."""
+"""`POST /datasets`: validate rows while they are received, and store them under the hash of their content."""
 
-import tempfile
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO, Literal
 
 from fastapi import APIRouter, Query, Request
-from starlette.concurrency import run_in_threadpool
 
+from services.gateway.body import first_chunk, read_in_thread
 from services.gateway.context import GatewayDep, requires
 from tinygpt.contracts.datasets import DatasetCard
 from tinygpt.contracts.errors import InvalidDataset, UnsupportedMediaType
-from tinygpt.data.store import store_dataset
+from tinygpt.data.store import scanned_body, store_dataset
 from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH
-from tinygpt.durable import storage_errors
 
 router = APIRouter(tags=["data"])
 
@@ -51,22 +48,15 @@ async def upload(
 ) -> DatasetCard:
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise UnsupportedMediaType(f"A form is not read here: {_HOW}.", param="Content-Type")
-    incoming = gateway.volume.datasets
-    with storage_errors(incoming / name):
-        incoming.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=incoming, prefix=".upload-") as folder:
-            path = Path(folder) / f"rows.{format}"
-            with path.open("wb") as file:
-                async for chunk in request.stream():
-                    await run_in_threadpool(file.write, chunk)
-            if path.stat().st_size == 0:
-                raise InvalidDataset(f"The body is empty: {_HOW}.", param="body")
-            return await run_in_threadpool(
-                store_dataset,
-                incoming,
-                path,
-                name=name,
-                format=format,
-                context_length=context_length,
-                skip_bad_rows=skip_bad_rows,
+    stream = request.stream()
+    first = await first_chunk(stream)
+    if not first:
+        raise InvalidDataset(f"The body is empty: {_HOW}.", param="body")
+
+    def store(body: BinaryIO) -> DatasetCard:
+        with scanned_body(body, format, gateway.volume.datasets) as rows:
+            return store_dataset(
+                gateway.volume.datasets, rows, name=name, context_length=context_length, skip_bad_rows=skip_bad_rows
             )
+
+    return await read_in_thread(first, stream, store)

@@ -38,6 +38,7 @@ class RowStatistics(BaseModel):
     """Lengths are in tokens of a whole example: `<PROMPT>`, prompt, `<CODE>`, code, `<EOS>`."""
 
     rows: int = 0
+    distinct_prompts: int = Field(default=0, description="Prompts that differ in more than case and spaces.")
     unique_characters: int = 0
     median_length: int = 0
     p95_length: int = 0

@@ -2,19 +2,22 @@
 
 import contextlib
 import csv
+import hashlib
+import io
 import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from tinygpt.contracts.datasets import ProblemKind, RowProblem
 from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.durable import open_whole
 
-Format = Literal["jsonl", "csv", "sqlite"]
+TextFormat = Literal["jsonl", "csv"]
+Format = Literal[TextFormat, "sqlite"]
 _LONGEST_SQLITE_VALUE = 1_000_000
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 _TO_JSON = json.JSONEncoder(ensure_ascii=False, default=bytes.hex).encode
@@ -44,6 +47,10 @@ class Row:
         return text.encode(errors="backslashreplace").decode()
 
 
+ScannedRow = tuple[int, Row | RowProblem]
+"""A row with its line number, or what is wrong with it."""
+
+
 def evenly_spaced(rows: Sequence[Row], number: int) -> Sequence[Row]:
     """So many of the rows, at even distances; all of them where there are no more."""
     return rows if len(rows) <= number else [rows[i * len(rows) // number] for i in range(number)]
@@ -54,22 +61,26 @@ def format_of(path: Path) -> Format:
     return _SUFFIXES.get(path.suffix.lower(), "jsonl")
 
 
-def scan_rows(path: Path, format: Format | None = None) -> Iterator[tuple[int, Row | RowProblem]]:
-    """Every row of the file with its line number (SQLite: its position), a `RowProblem` where a row can't be read.
+def scan_rows(path: Path, format: Format | None = None) -> Iterator[ScannedRow]:
+    """Every row of a file with its line number (SQLite: its position).
 
     Raises:
         InvalidDataset: the file as a whole can't be read (missing, no such table, no such column).
     """
     try:
         match format or format_of(path):
-            case "jsonl":
-                yield from _scan_jsonl(path)
-            case "csv":
-                yield from _scan_csv(path)
             case "sqlite":
                 yield from _scan_sqlite(path)
+            case text_format:
+                with path.open("rb") as file:
+                    yield from scan_text(file, text_format, path.name)
     except OSError as error:
         raise InvalidDataset(f"{path} can't be read: {error.strerror}.") from error
+
+
+def scan_text(file: BinaryIO, format: TextFormat, name: str) -> Iterator[ScannedRow]:
+    """`scan_rows` of a file that is open and called `name`. It is read once, from its beginning to its end."""
+    return _scan_jsonl(file) if format == "jsonl" else _scan_csv(file, name)
 
 
 def stream_rows(path: Path, format: Format | None = None) -> Iterator[Row]:
@@ -89,31 +100,34 @@ def read_rows(path: Path, format: Format | None = None) -> list[Row]:
     return list(stream_rows(path, format))
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as JSONL, whole or not at all. Raises `StorageFull`."""
+def write_rows(path: Path, rows: Iterable[Row]) -> str:
+    """Write rows as JSONL, whole or not at all. Returns the file's SHA-256. Raises `StorageFull`."""
+    digest = hashlib.sha256()
     with open_whole(path) as file:
         for row in rows:
-            file.write(row.to_json().encode() + b"\n")
+            line = row.to_json().encode() + b"\n"
+            digest.update(line)
+            file.write(line)
+    return digest.hexdigest()
 
 
-def _scan_jsonl(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
-    with path.open("rb") as file:
-        for line, raw in enumerate(file, start=1):
-            if not raw.strip():
-                continue
-            try:
-                text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                yield line, _problem(line, ProblemKind.INVALID_UTF8, f"not UTF-8 text (byte {error.start + 1}).")
-                continue
-            try:
-                record = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                reason = _why_not_json(error)
-                hint = " (two rows on one line? send files with curl's --data-binary)" if "Extra" in reason else ""
-                yield line, _problem(line, ProblemKind.NOT_JSON, f"not JSON: {reason}{hint}.")
-                continue
-            yield line, row_from(record, line)
+def _scan_jsonl(file: BinaryIO) -> Iterator[ScannedRow]:
+    for line, raw in enumerate(file, start=1):
+        if not raw.strip():
+            continue
+        try:
+            text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            yield line, _problem(line, ProblemKind.INVALID_UTF8, f"not UTF-8 text (byte {error.start + 1}).")
+            continue
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            reason = _why_not_json(error)
+            hint = " (two rows on one line? send files with curl's --data-binary)" if "Extra" in reason else ""
+            yield line, _problem(line, ProblemKind.NOT_JSON, f"not JSON: {reason}{hint}.")
+            continue
+        yield line, row_from(record, line)
 
 
 def _why_not_json(error: ValueError | RecursionError) -> str:
@@ -122,22 +136,22 @@ def _why_not_json(error: ValueError | RecursionError) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
 
 
-def _scan_csv(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.DictReader(file)
-        try:
-            header = reader.fieldnames or []
-            if not _is_utf8(header):
-                raise InvalidDataset(f"{path.name}: the header is not UTF-8 text: save the file as UTF-8.")
-            _require_columns(path, "header", header)
-            for record in reader:
-                record.pop(None, None)  # cells beyond the header
-                if _is_utf8(value or "" for value in record.values()):
-                    yield reader.line_num, row_from(record, reader.line_num)
-                else:
-                    yield reader.line_num, _problem(reader.line_num, ProblemKind.INVALID_UTF8, "not UTF-8 text.")
-        except csv.Error as error:
-            raise InvalidDataset(f"{path.name}, line {reader.line_num}: not CSV: {error}.") from error
+def _scan_csv(file: BinaryIO, name: str) -> Iterator[ScannedRow]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.DictReader(text)
+    try:
+        header = reader.fieldnames or []
+        if not _is_utf8(header):
+            raise InvalidDataset(f"{name}: the header is not UTF-8 text: save the file as UTF-8.")
+        _require_columns(name, "header", header)
+        for record in reader:
+            record.pop(None, None)  # cells beyond the header
+            if _is_utf8(value or "" for value in record.values()):
+                yield reader.line_num, row_from(record, reader.line_num)
+            else:
+                yield reader.line_num, _problem(reader.line_num, ProblemKind.INVALID_UTF8, "not UTF-8 text.")
+    except csv.Error as error:
+        raise InvalidDataset(f"{name}, line {reader.line_num}: not CSV: {error}.") from error
 
 
 def _is_utf8(cells: Iterable[str]) -> bool:
@@ -145,7 +159,7 @@ def _is_utf8(cells: Iterable[str]) -> bool:
     return not any("\udc80" <= character <= "\udcff" for cell in cells for character in cell)
 
 
-def _scan_sqlite(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
+def _scan_sqlite(path: Path) -> Iterator[ScannedRow]:
     if not path.exists():
         raise FileNotFoundError(2, "no such file")
     try:
@@ -162,19 +176,19 @@ def _scan_sqlite(path: Path) -> Iterator[tuple[int, Row | RowProblem]]:
                 )
             table = "rows" if "rows" in tables else tables[0]
             cursor = connection.execute(f'SELECT * FROM "{table.replace(chr(34), chr(34) * 2)}"')
-            _require_columns(path, f"table {table!r}", [column[0] for column in cursor.description])
+            _require_columns(path.name, f"table {table!r}", [column[0] for column in cursor.description])
             for position, record in enumerate(cursor, start=1):
                 yield position, row_from(dict(record), position)
     except sqlite3.DatabaseError as error:
         raise InvalidDataset(f"{path.name} can't be read as SQLite: {error}.") from error
 
 
-def _require_columns(path: Path, where: str, columns: Iterable[str]) -> None:
+def _require_columns(name: str, where: str, columns: Iterable[str]) -> None:
     columns = list(columns)
     missing = [key for key in REQUIRED_KEYS if key not in columns]
     if missing:
         raise InvalidDataset(
-            f"{path.name}: the {where} has the columns {', '.join(columns) or '(none)'} but needs prompt and code: "
+            f"{name}: the {where} has the columns {', '.join(columns) or '(none)'} but needs prompt and code: "
             f"rename or add {' and '.join(missing)}."
         )
 

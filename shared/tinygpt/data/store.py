@@ -3,20 +3,24 @@
 The bundled datasets have such ids too, but are stored nowhere: their rows come with the installation.
 """
 
+import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from tinygpt.contracts.datasets import DatasetCard, ValidationReport
 from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.data.bundled import bundled_card, bundled_rows, dataset_id_of
-from tinygpt.data.rows import Format, Row, scan_rows, write_rows
-from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH, token_length, validate
-from tinygpt.durable import sha256_of, storage_errors, sync_folder, write_whole
+from tinygpt.data.rows import Format, ScannedRow, scan_rows, scan_text, write_rows
+from tinygpt.data.validation import DEFAULT_CONTEXT_LENGTH, Validation
+from tinygpt.durable import storage_errors, sync_folder, write_whole
 
 ROWS_FILE = "rows.jsonl"
+CARD_FILE = "card.json"
+_STAGING = ".incoming-"
 
 
 def rows_of(datasets: Path, dataset_id: str, *, poll: Callable[[], object] = lambda: None) -> Path:
@@ -31,34 +35,35 @@ def rows_of(datasets: Path, dataset_id: str, *, poll: Callable[[], object] = lam
 
 def store_dataset(
     datasets: Path,
-    source: Path,
+    source: Path | Iterable[ScannedRow],
     *,
     name: str,
-    format: Format | None = None,
     context_length: int = DEFAULT_CONTEXT_LENGTH,
     skip_bad_rows: bool = False,
 ) -> DatasetCard:
-    """Validate `source` and keep its good rows under `datasets`; the same rows again give the card already stored,
-    with the report of this `source`.
+    """Validate the rows of a file, or rows that are scanned elsewhere, and keep the good ones under `datasets`. Each is
+    read once and written once. The same rows again give the card already stored, with the report of this `source`.
 
     Raises:
         InvalidDataset: a row is bad and `skip_bad_rows` is off, or none is good. `extra["report"]` has the report.
         StorageFull: no space is left.
     """
-    report = validate(source, format=format, context_length=context_length)
-    if report.statistics.rows == 0 or (report.errors and not skip_bad_rows):
-        raise InvalidDataset(_refusal(report), param="rows", extra={"report": report.model_dump(mode="json")})
+    validation = Validation(context_length)
+    good = validation.good_rows(scan_rows(source) if isinstance(source, Path) else source)
     with storage_errors(datasets / name):
         datasets.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=datasets, prefix=".incoming-"))
+        staging = Path(tempfile.mkdtemp(dir=datasets, prefix=_STAGING))
     try:
         rows = staging / ROWS_FILE
-        write_rows(rows, _good_rows(source, format, context_length))
-        dataset_id = dataset_id_of(sha256_of(rows))
+        sha256 = write_rows(rows, (row for row in good if skip_bad_rows or not validation.errors))
+        report = validation.report()
+        if report.statistics.rows == 0 or (report.errors and not skip_bad_rows):
+            raise InvalidDataset(_refusal(report), param="rows", extra={"report": report.model_dump(mode="json")})
+        dataset_id = dataset_id_of(sha256)
         if card := bundled_card(dataset_id):
             return card.model_copy(update={"report": report})
         target = datasets / dataset_id
-        if not (target / "card.json").exists():
+        if not (target / CARD_FILE).exists():
             card = DatasetCard(
                 dataset_id=dataset_id,
                 name=name,
@@ -66,24 +71,36 @@ def store_dataset(
                 size_bytes=rows.stat().st_size,
                 report=report,
             )
-            write_whole(staging / "card.json", card.model_dump_json(indent=2))
+            write_whole(staging / CARD_FILE, card.model_dump_json(indent=2))
             staging.chmod(0o755)
             try:
                 staging.rename(target)
                 sync_folder(datasets)
             except OSError:
-                if not (target / "card.json").exists():
+                if not (target / CARD_FILE).exists():
                     raise
-        stored = DatasetCard.model_validate_json((target / "card.json").read_bytes())
+        stored = DatasetCard.model_validate_json((target / CARD_FILE).read_bytes())
         return stored.model_copy(update={"report": report})
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _good_rows(source: Path, format: Format | None, context_length: int) -> Iterator[Row]:
-    for _, row in scan_rows(source, format):
-        if isinstance(row, Row) and token_length(row) <= context_length:
-            yield row
+@contextlib.contextmanager
+def scanned_body(body: BinaryIO, format: Format, datasets: Path) -> Iterator[Iterator[ScannedRow]]:
+    """The rows of an upload while it is received. SQLite can't be read so: it is first written to a file in `datasets`.
+
+    Raises `StorageFull`.
+    """
+    if format != "sqlite":
+        yield scan_text(body, format, f"rows.{format}")
+        return
+    with storage_errors(datasets / "rows.sqlite"):
+        datasets.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=datasets, prefix=".upload-") as folder:
+            path = Path(folder) / "rows.sqlite"
+            with path.open("wb") as file:
+                shutil.copyfileobj(body, file)
+            yield scan_rows(path)
 
 
 def _refusal(report: ValidationReport) -> str:

@@ -1,5 +1,6 @@
 """`POST /datasets`: uploads, and what is wrong with them."""
 
+import contextlib
 import socket
 
 import httpx
@@ -9,7 +10,7 @@ from services.gateway.settings import GatewaySettings
 from tests.conftest import wait_until
 from tests.services.conftest import ROWS
 from tests.services.gateway.conftest import JSONL, error_of, stored
-from tinygpt.data.bundled import bundled_rows
+from tinygpt.data.bundled import bundled_card
 from tinygpt.runtime.volume import Volume
 
 
@@ -96,7 +97,9 @@ def test_a_form_is_told_how_to_send_a_file(gateway: httpx.Client, volume: Volume
 
 
 def test_the_bundled_dataset_may_be_uploaded_with_rows_of_ones_own() -> None:
-    assert bundled_rows("bundled").stat().st_size < 0.9e6 * GatewaySettings.model_fields["max_upload_mb"].default
+    card = bundled_card("bundled")
+    assert card is not None
+    assert card.size_bytes < 0.9e6 * GatewaySettings.model_fields["max_upload_mb"].default
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(gateway: httpx.Client, volume: Volume) -> None:
@@ -105,3 +108,31 @@ def test_an_upload_that_breaks_off_leaves_nothing(gateway: httpx.Client, volume:
         leaving.sendall(b"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + JSONL.encode())
         wait_until(lambda: stored(volume), "the upload begins")
     wait_until(lambda: stored(volume) == [], "the part is removed", seconds=5)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+def test_rows_are_written_once_while_they_are_received(gateway: httpx.Client, volume: Volume, format: str) -> None:
+    """Nothing but the rows themselves lies on the volume before the last byte has come."""
+    lines = JSONL if format == "jsonl" else "prompt,code\na,1\nb,2\n"
+    address = (str(gateway.base_url.host), gateway.base_url.port or 0)
+    with socket.create_connection(address) as sending:
+        head = (
+            f"POST /datasets?format={format} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(lines.encode()) + 1}\r\n\r\n"
+        )
+        sending.sendall(head.encode() + lines.encode())
+        wait_until(lambda: [path for folder in stored(volume) for path in folder.iterdir()], "rows are written")
+        (folder,) = stored(volume)
+        assert [path.name.startswith(".rows.jsonl.") for path in folder.iterdir()] == [True]
+        sending.sendall(b"\n")
+        assert b"201 Created" in sending.recv(2000)
+
+
+def test_slow_uploads_take_no_threads_from_other_requests(gateway: httpx.Client, volume: Volume) -> None:
+    address = (str(gateway.base_url.host), gateway.base_url.port or 0)
+    with contextlib.ExitStack() as sending:
+        for _ in range(45):
+            connection = sending.enter_context(socket.create_connection(address))
+            connection.sendall(b"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + JSONL.encode())
+        wait_until(lambda: len(stored(volume)) == 40, "as many uploads are read as may be at once")
+        assert gateway.get("/train", timeout=5).status_code == 200
+    wait_until(lambda: stored(volume) == [], "the uploads are removed")
