@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(300)
 """Where kernels are not compiled yet and the machine is busy, that alone can take two minutes."""
 
 
-def test_a_soak_counts_every_request_through_reloads_and_clients_that_go_away(tmp_path: Path) -> None:
+def test_a_soak_counts_every_request_through_reloads_and_disconnects(tmp_path: Path) -> None:
     cores = set(sorted(os.sched_getaffinity(0))[:2])
 
     soaked = soak(tmp_path, seconds=6, clients=48, promote_every=2, cores=cores, steps=2)

@@ -94,7 +94,7 @@ def _curve(points: list[tuple[float, float]]) -> Curve:
     return Curve(points, points[-1][0], 10, 1000, 2.0)
 
 
-def test_a_short_budget_that_ends_below_the_baselines_best_is_the_time_to_reach_it() -> None:
+def test_the_shortest_budget_below_the_baselines_best_is_the_time_to_it() -> None:
     baseline = Run("baseline", "tiny", 0, 300, _curve([(150, 2.5), (290, 2.1), (300, 2.2)]))
     ours = Run("ours", "tiny", 0, 300, _curve([(150, 1.2), (300, 0.9)]))
     same = Run("same network", "tiny", 0, 60, _curve([(60, 2.0)]))

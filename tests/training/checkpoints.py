@@ -1,4 +1,4 @@
-"""In what two checkpoints differ."""
+"""Differences between two checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,14 @@ import torch
 
 
 def state_of(path: Path) -> dict[str, Any]:
-    """All that a checkpoint holds but how long it took."""
+    """The content of a checkpoint without the time it took."""
     content: dict[str, Any] = torch.load(path, weights_only=True)
     del content["training"]["elapsed_seconds"]
     return content
 
 
 def differences(one: object, other: object, at: str = "") -> list[str]:
-    """Where two values differ, tensors in any bit."""
+    """The paths at which two values differ; tensors in any bit."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return [] if one.dtype == other.dtype and torch.equal(one, other) else [at]
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():

@@ -54,11 +54,11 @@ VARIANTS = {
     "modern in bf16": replace(_MODERN, model=replace(_MODERN.model, dropout=0.1), precision="bf16", max_steps=30),
     "as the presets in bf16": replace(_AS_THE_PRESETS, precision="bf16"),
     "as the presets in fp32": replace(_AS_THE_PRESETS, precision="fp32"),
-    # Two processes have unlike shares of these steps. AdamW: Muon in bf16 and Adagrad's first steps, which are signs,
-    # make large differences of small ones.
+    # Two processes have different shares of these steps. AdamW, because Muon in bf16 and Adagrad's first steps, which
+    # are signs, make small differences large.
     "without dropout": replace(_PLAIN, model=replace(_MODERN.model, ngrams=()), batch_size=53, max_steps=20),
     "with a table": replace(_MODERN, batch_size=53, max_steps=20),
-    # Of these the second has none.
+    # The second process has no rows.
     "a row at a time": replace(_PLAIN, model=replace(_MODERN.model, ngrams=()), batch_size=1, max_steps=20),
     "a row at a time, with a table": replace(_MODERN, batch_size=1, max_steps=20),
 }

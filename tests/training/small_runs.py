@@ -40,7 +40,7 @@ def metrics_of(result: TrainResult) -> RunMetrics:
 
 
 class Witness(Callback):
-    """Writes down what it is told."""
+    """Keeps everything it is called with."""
 
     def __init__(self) -> None:
         self.started: list[Progress] = []
@@ -92,7 +92,7 @@ class NoLease(Callback):
 
 
 class Clock:
-    """A fake for the `time` module of the loop: every look at it takes a second."""
+    """A fake `time` module for the run: every reading advances it by a second."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -16,7 +16,7 @@ from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.tokenizer import PAD
 from tinygpt.training import batches as plan
 from tinygpt.training.batches import (
-    GROUPS_OF_A_STEP,
+    GROUPS_PER_STEP,
     Batch,
     batch_count,
     collate,
@@ -44,16 +44,16 @@ pools = st.sampled_from([1, 2, 3, 64])
 
 
 @given(lengths, st.integers(1, 20), st.integers(0, 5), st.integers(0, 5), pools)
-def test_an_epoch_has_every_row_once_in_as_many_batches_as_the_size_asks_for(
+def test_an_epoch_has_every_row_once_in_the_expected_number_of_batches(
     lengths: list[int], batch_size: int, seed: int, epoch: int, pool: int
 ) -> None:
-    with mock.patch.object(plan, "_BATCHES_SORTED_TOGETHER", pool):
+    with mock.patch.object(plan, "_BATCHES_PER_POOL", pool):
         batches = epoch_batches(lengths, batch_size, seed=seed, epoch=epoch)
 
     assert sorted(index for batch in batches for group in batch for index in group) == list(range(len(lengths)))
     assert len(batches) == batch_count(len(lengths), batch_size) == math.ceil(len(lengths) / batch_size)
-    assert all(1 <= len(batch) <= GROUPS_OF_A_STEP for batch in batches)
-    assert sum(len(batch) < GROUPS_OF_A_STEP for batch in batches) <= 1 or batch_size == 1
+    assert all(1 <= len(batch) <= GROUPS_PER_STEP for batch in batches)
+    assert sum(len(batch) < GROUPS_PER_STEP for batch in batches) <= 1 or batch_size == 1
     assert all(group for batch in batches for group in batch)
 
 
@@ -61,7 +61,7 @@ def test_an_epoch_has_every_row_once_in_as_many_batches_as_the_size_asks_for(
 def test_skipping_batches_gives_what_comes_after_them(
     lengths: list[int], batch_size: int, skip: int, pool: int
 ) -> None:
-    with mock.patch.object(plan, "_BATCHES_SORTED_TOGETHER", pool):
+    with mock.patch.object(plan, "_BATCHES_PER_POOL", pool):
         from_the_start = list(islice(endless_batches(lengths, batch_size, seed=3), skip, skip + 20))
 
         assert list(islice(endless_batches(lengths, batch_size, seed=3, skip=skip), 20)) == from_the_start
@@ -77,7 +77,7 @@ def test_the_order_follows_from_seed_and_epoch() -> None:
 
 
 def test_the_order_is_the_same_on_every_machine_and_in_every_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "_BATCHES_SORTED_TOGETHER", 2)
+    monkeypatch.setattr(plan, "_BATCHES_PER_POOL", 2)
     assert epoch_batches([5, 1, 4, 2, 3, 6, 7], 3, seed=1, epoch=2) == [[[0], [5, 6]], [[3, 2], [1]], [[4]]]
 
 
@@ -91,7 +91,7 @@ def test_rows_of_more_than_one_pool_are_sorted_within_their_pools_only() -> None
     assert any(group[-1] - group[0] > 12 for group in long)
 
 
-def test_rows_of_like_length_are_a_group_and_a_batch_has_groups_of_any_length() -> None:
+def test_a_group_has_rows_of_one_length_and_a_batch_groups_of_any() -> None:
     lengths = [10] * 64 + [100] * 64
     batches = epoch_batches(lengths, 8, seed=0, epoch=0)
 
@@ -101,7 +101,7 @@ def test_rows_of_like_length_are_a_group_and_a_batch_has_groups_of_any_length() 
     assert [batch[0][0] for batch in batches] != sorted(batch[0][0] for batch in batches)
 
 
-def test_groups_have_as_many_tokens_whatever_their_rows_lengths() -> None:
+def test_groups_have_similar_token_counts_whatever_their_lengths() -> None:
     lengths = [16 + i % 240 for i in range(4096)]
     groups = [group for batch in epoch_batches(lengths, 64, seed=0, epoch=0) for group in batch]
 
@@ -110,7 +110,7 @@ def test_groups_have_as_many_tokens_whatever_their_rows_lengths() -> None:
     assert max(map(len, groups)) > 4 * min(map(len, groups))
 
 
-def test_the_parts_of_a_step_are_each_of_one_group_and_hold_every_example_once() -> None:
+def test_each_part_of_a_step_is_of_one_group_and_none_overlap() -> None:
     short, long = ([Example([n] * time, [IGNORED] * time, 0) for n in range(5)] for time in (3, 9))
 
     for number, parts in ((1, 2), (2, 2), (3, 6), (4, 4), (5, 10), (16, 10)):
@@ -138,7 +138,7 @@ def test_an_unmasked_batch_labels_the_prompt_too_and_no_padding() -> None:
     assert collate([long]).labels.tolist() == [[IGNORED, IGNORED, IGNORED, 9, 4]]
 
 
-def test_no_ngram_is_dropped_in_the_first_two_passes_and_more_in_each_after_them_up_to_the_most() -> None:
+def test_ngram_dropout_grows_from_the_third_epoch_to_its_maximum() -> None:
     shares = [ngram_dropout(epoch, 0.6) for epoch in range(8)]
 
     assert shares[:2] == [0, 0]
@@ -147,7 +147,7 @@ def test_no_ngram_is_dropped_in_the_first_two_passes_and_more_in_each_after_them
     assert ngram_dropout(100, 0.0) == 0
 
 
-def test_dropped_ngrams_are_made_up_for_and_follow_from_seed_pass_and_row() -> None:
+def test_dropped_ngrams_are_compensated_and_depend_on_seed_epoch_and_row() -> None:
     batch = Batch(torch.arange(5, 2005).view(50, 40), torch.zeros(50, 40, dtype=torch.long))
 
     def weights(batch: Batch, *seed_and_epoch: int) -> torch.Tensor:

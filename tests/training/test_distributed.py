@@ -70,7 +70,7 @@ def test_two_processes_have_the_loss_curve_and_the_weights_of_one(
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_dies_ends_the_other_and_the_same_command_goes_on_to_the_same_bits(
+def test_a_dead_process_ends_the_other_and_the_command_resumes_to_the_same_bits(
     tmp_path: Path, in_two: Callable[[str], Path], rank: int
 ) -> None:
     assert run_in_two("without dropout", tmp_path, "fail-at", str(rank), "10") != 0
@@ -96,12 +96,12 @@ def test_ctrl_c_saves_once_and_ends_both(tmp_path: Path) -> None:
         process.wait(timeout=60)
 
     assert process.returncode != 0
-    assert output.count("Saving; Ctrl-C again to leave without.") == 1
+    assert output.count("Saving; Ctrl-C again to leave without saving.") == 1
     assert output.count("Stopped at step") == 1
     assert (out / "last.pt").exists()
 
 
-def test_processes_with_other_rows_are_told_before_they_wait_for_one_anothers_weights(
+def test_processes_with_different_rows_fail_before_weights_are_exchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(World, "agree", lambda *_: False)

@@ -11,7 +11,7 @@ from tinygpt.data.examples import Example
 from tinygpt.data.tokenizer import PAD
 from tinygpt.model.config import ModelConfig
 from tinygpt.training import frequent_ngrams as module
-from tinygpt.training.frequent_ngrams import LEAST_OCCURRENCES, frequent_ngrams, model_with
+from tinygpt.training.frequent_ngrams import MIN_OCCURRENCES, frequent_ngrams, model_with
 
 CONFIG = ModelConfig(width=16, heads=2, layers=1, ngrams=(2, 3), ngram_rows=1000)
 
@@ -29,11 +29,11 @@ def hashes(ids: list[int], sizes: tuple[int, ...] = (2, 3)) -> set[int]:
 def test_ngrams_of_all_sizes_are_known_from_their_tenth_occurrence_on() -> None:
     often, seldom = [5, 6, 7], [8, 9, 10, 11]
 
-    assert found([often] * LEAST_OCCURRENCES + [seldom] * (LEAST_OCCURRENCES - 1)) == hashes(often)
+    assert found([often] * MIN_OCCURRENCES + [seldom] * (MIN_OCCURRENCES - 1)) == hashes(often)
 
 
 def test_occurrences_in_one_row_count_as_those_in_many() -> None:
-    assert hashes([5, 5, 5], (2,)) <= found([[5] * (LEAST_OCCURRENCES + 2)]) | hashes([5], (2,))
+    assert hashes([5, 5, 5], (2,)) <= found([[5] * (MIN_OCCURRENCES + 2)]) | hashes([5], (2,))
 
 
 def test_of_more_than_the_table_has_rows_for_the_most_frequent_are_known() -> None:
@@ -52,9 +52,9 @@ def test_padding_is_no_text() -> None:
 def test_no_more_rows_are_counted_than_have_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [[5, 6, 7, 8]] * 36
 
-    monkeypatch.setattr(module, "_TOKENS_COUNTED", 4 * LEAST_OCCURRENCES)
+    monkeypatch.setattr(module, "_MAX_TOKENS_COUNTED", 4 * MIN_OCCURRENCES)
     assert found(texts) == hashes([5, 6, 7, 8])
-    monkeypatch.setattr(module, "_TOKENS_COUNTED", 4 * LEAST_OCCURRENCES - 4)
+    monkeypatch.setattr(module, "_MAX_TOKENS_COUNTED", 4 * MIN_OCCURRENCES - 4)
     assert found(texts) == set()
 
 

@@ -1,4 +1,4 @@
-"""A run whose process is killed goes on to the same bits."""
+"""A run whose process is killed resumes to the same bits."""
 
 import signal
 import subprocess
@@ -21,7 +21,7 @@ def run(variant: str, folder: Path, *what: str) -> int:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("variant", ["plain", "modern in bf16", "as the presets in bf16", "as the presets in fp32"])
-def test_a_process_that_is_killed_twice_leaves_what_the_uninterrupted_run_does(tmp_path: Path, variant: str) -> None:
+def test_a_process_killed_twice_leaves_what_the_uninterrupted_run_does(tmp_path: Path, variant: str) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     killed.mkdir()
     train(VARIANTS[variant], ROWS, folder=whole)

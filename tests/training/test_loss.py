@@ -26,7 +26,7 @@ from tinygpt.training.threads import threads
 TOKENIZER = CharacterTokenizer.from_corpus([])
 CONFIG = ModelConfig(vocab_size=TOKENIZER.vocab_size, context_length=48, layers=1, heads=2, width=16, dropout=0.0)
 ROWS = [Row("p" * (1 + i % 7), "x" * (1 + 5 * (i % 6)) + str(i)) for i in range(40)]
-"""From 2 to 28 characters of code, so that micro-batches differ in their labelled tokens."""
+"""From 2 to 28 characters of code, so that parts of a batch differ in their labelled tokens."""
 
 
 def model(config: ModelConfig = CONFIG) -> TinyGPT:
@@ -38,7 +38,7 @@ def examples(rows: list[Row] = ROWS) -> list[Example]:
     return encode_examples(rows, TOKENIZER, CONFIG.context_length)
 
 
-def test_the_loss_is_the_summed_cross_entropy_over_the_labels_that_are_not_ignored() -> None:
+def test_the_loss_is_the_cross_entropy_summed_over_the_labels() -> None:
     gpt, batch = model(), collate(examples())
 
     loss, labelled = masked_loss(gpt, batch)
@@ -50,7 +50,7 @@ def test_the_loss_is_the_summed_cross_entropy_over_the_labels_that_are_not_ignor
     assert labelled == sum(len(row.code) + 1 for row in ROWS)
 
 
-def test_on_several_threads_every_row_is_validated_and_nothing_is_kept_for_a_gradient(
+def test_several_threads_validate_every_row_without_gradients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gpt, rows = model(), examples([*ROWS, *(Row(f"q{i}", f"y{i}") for i in range(35))])
@@ -76,11 +76,11 @@ def test_the_loss_does_not_look_at_how_well_the_prompt_is_predicted() -> None:
     loss, _ = masked_loss(gpt, collate([example]))
 
     of_code = F.log_softmax(gpt(torch.tensor([example.ids])), dim=-1)[0, labelled]
-    wanted = torch.tensor([label for label in example.labels if label != IGNORED])
-    torch.testing.assert_close(loss, -of_code[torch.arange(2), wanted].sum())
+    labels = torch.tensor([label for label in example.labels if label != IGNORED])
+    torch.testing.assert_close(loss, -of_code[torch.arange(2), labels].sum())
 
 
-def test_later_tokens_are_learned_as_well_within_their_row_and_count_by_their_weight() -> None:
+def test_later_tokens_within_a_row_are_learned_with_their_weight() -> None:
     gpt, batch = model(replace(CONFIG, future_tokens=2)), collate(examples())
     torch.nn.init.normal_(gpt.get_parameter("future.1.weight"))
 
@@ -98,7 +98,7 @@ def test_later_tokens_are_learned_as_well_within_their_row_and_count_by_their_we
     torch.testing.assert_close(loss - nats, FUTURE_WEIGHT * of_later_tokens)
 
 
-def test_a_model_that_foretells_one_token_learns_by_the_loss_alone() -> None:
+def test_a_model_that_predicts_one_token_learns_by_that_loss_alone() -> None:
     gpt, batch = model(), collate(examples())
 
     loss, nats = training_loss(gpt, batch)
@@ -142,7 +142,7 @@ def test_the_validation_loss_weighs_characters_not_rows() -> None:
     assert validation_loss(gpt, examples()) == pytest.approx(total / sum(len(row.code) + 1 for row in ROWS), rel=1e-5)
 
 
-def test_the_validation_loss_is_without_dropout_and_leaves_the_model_in_training() -> None:
+def test_validation_is_without_dropout_and_leaves_the_model_in_training() -> None:
     gpt = model(replace(CONFIG, dropout=0.5)).train()
 
     losses = {validation_loss(gpt, examples()) for _ in range(2)}
@@ -159,7 +159,7 @@ def test_the_validation_loss_polls_between_batches() -> None:
     assert len(polls) == math.ceil(len(ROWS) * 3 / 32)
 
 
-def test_an_unmasked_run_learns_from_the_prompt_as_well_and_is_validated_on_the_code_alone(tmp_path: Path) -> None:
+def test_an_unmasked_run_learns_the_prompt_and_is_validated_on_the_code(tmp_path: Path) -> None:
     """An untrained network has the same loss everywhere, if it is divided by what is counted."""
     config = TrainConfig(
         model=replace(CONFIG, tie_weights=False),

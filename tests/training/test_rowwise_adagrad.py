@@ -14,7 +14,7 @@ def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(tables, "can_compile", lambda: False)
 
 
-def test_a_row_moves_by_the_root_of_what_its_gradients_summed_up_to_and_others_stay() -> None:
+def test_a_row_moves_by_the_root_of_its_summed_squares_and_others_stay() -> None:
     table = nn.EmbeddingBag(5, 16, mode="sum", sparse=True)
     nn.init.zeros_(table.weight)
     optimizer = RowwiseAdagrad(table.parameters(), lr=0.1)

@@ -86,7 +86,7 @@ def test_the_best_checkpoint_has_the_lowest_validation_loss(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("save_every_seconds", [0.0, 60.0])
 @pytest.mark.parametrize("evaluations", [1, 4])
-@pytest.mark.parametrize("max_seconds", [156.0, 157.0, 158.0, 159.0, 160.0])  # wherever in a step the time runs out
+@pytest.mark.parametrize("max_seconds", [156.0, 157.0, 158.0, 159.0, 160.0])  # at any point of a step
 def test_a_budget_in_seconds_ends_with_an_evaluation_of_the_last_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_seconds: float, evaluations: int, save_every_seconds: float
 ) -> None:

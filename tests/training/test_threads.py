@@ -24,7 +24,7 @@ CONFIG = TrainConfig(
 )
 
 
-def test_results_come_in_the_order_of_the_items_whichever_thread_is_first() -> None:
+def test_results_are_in_the_order_of_the_items() -> None:
     first_may_end = threading.Event()
 
     def task(item: int) -> int:
@@ -35,7 +35,7 @@ def test_results_come_in_the_order_of_the_items_whichever_thread_is_first() -> N
         assert pair.map(task, [0, 1]) == [0, 10]
 
 
-def test_a_task_has_torch_to_itself_and_torchs_threads_are_given_back() -> None:
+def test_a_task_runs_on_one_torch_thread_and_the_number_is_restored() -> None:
     torch.set_num_threads(2)
     with threads(2) as pair:
         assert pair.map(lambda _: torch.get_num_threads(), range(4)) == [1, 1, 1, 1]
@@ -65,7 +65,7 @@ def test_an_error_in_a_thread_is_raised_when_the_others_have_ended() -> None:
     assert ended.is_set()
 
 
-def test_gradients_of_parts_add_up_to_that_of_the_whole_the_sparse_ones_too() -> None:
+def test_gradients_of_parts_sum_to_that_of_the_whole_sparse_ones_too() -> None:
     torch.manual_seed(0)
     table = torch.nn.EmbeddingBag(5, 4, mode="sum", sparse=True)
     linear = torch.nn.Linear(4, 3)

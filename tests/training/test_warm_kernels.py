@@ -1,4 +1,4 @@
-"""The kernels are compiled before the first step, and the run is asked in between whether it should go on."""
+"""Kernels are compiled before the first step, and the run polls its callbacks in between."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`tinygpt compile`: machine code for this processor, made before anybody waits for it."""
+"""`tinygpt compile`: compile all kernels for this processor, before a run or an answer has to wait for them."""
 
 import time
 from collections.abc import Callable
@@ -20,25 +20,24 @@ class Part(StrEnum):
 def compile_kernels(
     parts: Annotated[list[Part] | None, typer.Argument(help="Both if left out.", show_default=False)] = None,
     weights: Annotated[
-        WeightFormat, typer.Option(help="The format of weights to decode with: `tinygpt eval` has float32.")
+        WeightFormat, typer.Option(help="The weight format to decode with. `tinygpt eval` uses float32.")
     ] = SERVED_WEIGHTS,
 ) -> None:
-    """Compile the kernels of training and decoding for this processor and keep them: the first run, and the first
-    answer, need not wait for it. It takes half a minute, and a second when all are there.
+    """Compile the kernels of training and decoding for this processor, so that the first run and answer need not wait.
 
-    They are kept in NUMBA_CACHE_DIR, or else in the user's cache folder.
+    Takes half a minute, or a second if all are there. They are kept in NUMBA_CACHE_DIR, or in the user's cache folder.
     """
     from tinygpt.compiled.jit import OBSTACLE
 
     console = Console(highlight=False, soft_wrap=True)
     if OBSTACLE:
-        console.print(f"Nothing can be compiled here ({OBSTACLE}). All works without it, more slowly.")
+        console.print(f"Nothing can be compiled here ({OBSTACLE}). Everything works without, more slowly.")
         return
     with one_sentence():
         for part in dict.fromkeys(parts or Part):
             started = time.monotonic()
             console.print(f"The kernels of {part.value} ... ", end="")
-            _HOW[part](weights)
+            _COMPILE[part](weights)
             console.print(f"{time.monotonic() - started:.1f} s")
 
 
@@ -49,7 +48,7 @@ def _training(_: WeightFormat) -> None:
 
 
 def _decoding(weights: WeightFormat) -> None:
-    """By writing a token with a small model: a kernel is made of its arguments' types, whatever their size."""
+    """Decode a token with a small model. A kernel depends on the types of its arguments, not on their sizes."""
     from tinygpt.data.tokenizer import CharacterTokenizer
     from tinygpt.inference.compiled_decoder import CompiledDecoder
     from tinygpt.model.config import ModelConfig
@@ -60,4 +59,4 @@ def _decoding(weights: WeightFormat) -> None:
     CompiledDecoder(TinyGPT(config).eval(), tokenizer, slots=1, weights=weights).warm()
 
 
-_HOW: dict[Part, Callable[[WeightFormat], None]] = {Part.TRAINING: _training, Part.DECODING: _decoding}
+_COMPILE: dict[Part, Callable[[WeightFormat], None]] = {Part.TRAINING: _training, Part.DECODING: _decoding}

@@ -1,4 +1,4 @@
-"""`tinygpt train`: a run in this terminal, with a progress bar; Ctrl-C saves, the same command goes on."""
+"""`tinygpt train`: a run in this terminal, with a progress bar. Ctrl-C saves, and the same command resumes."""
 
 import contextlib
 import signal
@@ -22,7 +22,7 @@ from tinygpt.training.tracking import TrackerName, trackers
 def train(
     file: Annotated[
         Path | None,
-        typer.Argument(help="Rows as JSONL, CSV or SQLite. Left out: the bundled data."),
+        typer.Argument(help="Rows as JSONL, CSV or SQLite. The bundled data if left out."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for best.pt and last.pt.")] = Path("var/cli"),
     preset: Annotated[
@@ -39,12 +39,12 @@ def train(
     max_seconds: Annotated[float | None, typer.Option(help="Time budget.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     track: Annotated[
-        list[TrackerName] | None, typer.Option(help="Track with this beside TensorBoard; may be given twice.")
+        list[TrackerName] | None, typer.Option(help="A tracker besides TensorBoard. May be given twice.")
     ] = None,
 ) -> None:
-    """Train a model on prompt/code rows. An interrupted run goes on with the same command.
+    """Train a model on prompt/code rows. The same command resumes an interrupted run.
 
-    In several processes, each with a part of every batch: torchrun --nproc-per-node 2 -m tinygpt train ...
+    Several processes, each with a part of every batch: torchrun --nproc-per-node 2 -m tinygpt train ...
     """
     with one_sentence():
         source = file or bundled_rows("bundled")
@@ -71,22 +71,22 @@ def train(
         from tinygpt.training.run import train as train_model
 
         class OnTerminal(Callback):
-            """Draws the bar (on a terminal) or prints a line an evaluation; Ctrl-C asks the loop to stop."""
+            """Draws a bar on a terminal, or prints a line per evaluation. Ctrl-C asks the run to stop."""
 
             def on_step(self, progress: Progress) -> None:
                 done = progress.elapsed_seconds
-                bar.update(task, completed=done, total=done + (progress.seconds_left or 0), what=_told(progress))
+                bar.update(task, completed=done, total=done + (progress.seconds_left or 0), what=_described(progress))
 
             def on_evaluation(self, progress: Progress) -> None:
                 if not console.is_terminal:
-                    console.print(f"{_told(progress)}, {progress.seconds_left or 0:.0f} s left")
+                    console.print(f"{_described(progress)}, {progress.seconds_left or 0:.0f} s left")
 
             def poll(self) -> bool:
                 return ctrl_c.noted
 
         config = replace(config_from_request(request), tokenizer=tokenizer)
         console = Console(highlight=False, soft_wrap=True)
-        ctrl_c = CtrlC(lambda: console.print("Saving; Ctrl-C again to leave without."))
+        ctrl_c = CtrlC(lambda: console.print("Saving; Ctrl-C again to leave without saving."))
         columns = (TextColumn("{task.fields[what]}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         with (
             joined() as world,
@@ -101,7 +101,7 @@ def train(
             if world.is_first and (store.rows_cut or store.rows_left_out):
                 console.print(
                     f"The context of {store.context_length} tokens cuts {store.rows_cut:,} training rows and leaves "
-                    f"no room for the code of {store.rows_left_out:,}: --context-length gives them more."
+                    f"no room for the code of {store.rows_left_out:,}. Train with a larger --context-length."
                 )
             callbacks = [OnTerminal(), *tracking] if world.is_first else []
             with ctrl_c if world.is_first else contextlib.nullcontext():
@@ -109,7 +109,7 @@ def train(
     if not world.is_first:
         return
     if result.metrics is None or result.reason is StopReason.STOP_REQUESTED:
-        console.print(f"Stopped at step {result.steps:,}; the same command goes on from {out}/last.pt.")
+        console.print(f"Stopped at step {result.steps:,}; the same command resumes from {out}/last.pt.")
         raise typer.Exit(EXIT_INTERRUPTED)
     console.print(
         f"{result.best}: validation loss {result.metrics.validation_loss:.4f} nats per character "
@@ -118,7 +118,7 @@ def train(
     )
 
 
-def _told(progress: Progress) -> str:
+def _described(progress: Progress) -> str:
     parts = [f"step {progress.step:,}"]
     if progress.train_loss is not None:
         parts.append(f"loss {progress.train_loss:.3f}")

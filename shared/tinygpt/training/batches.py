@@ -1,9 +1,10 @@
 """Which rows make a step, and how they become tensors.
 
-A step learns from two groups of rows. Those of a group are of like length, so that little of it is padding; the groups
-are drawn apart, so that few steps are of one length alone. They have about as many tokens each, but for those of an
-epoch's last rows and groups of a row or two, so that two threads with a group each are done at the same time.
-An epoch's steps follow from (seed, epoch) alone: a resumed run sees what the uninterrupted one would have.
+A step learns from two groups of rows. The rows of a group have similar lengths, so that little of it is padding. The
+two groups are drawn independently, so that few steps see one length alone. They have about the same number of tokens,
+so that two threads with a group each finish together. Exceptions are an epoch's last rows and groups of one or two.
+
+The steps of an epoch depend on (seed, epoch) alone: a resumed run sees what the uninterrupted one would have seen.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,67 +20,77 @@ from torch import Tensor
 from tinygpt.data.examples import IGNORED, Example
 from tinygpt.data.tokenizer import PAD
 
-GROUPS_OF_A_STEP = 2
-_BATCHES_SORTED_TOGETHER = 64
-_TIME_STEP = 16
+GROUPS_PER_STEP = 2
+_BATCHES_PER_POOL = 64
+"""Rows are sorted by length in pools of this many batches, not all at once."""
+_LENGTH_MULTIPLE = 16
+"""Batches are padded to a multiple of it, so that there are few shapes (see `collate`)."""
 
 
 Number = TypeVar("Number", int, NDArray[np.int32])
 
 
-def round_up(number: Number, step: int) -> Number:
-    """The smallest multiple of `step` that is at least `number`."""
-    return -(-number // step) * step
+def round_up(number: Number, multiple: int) -> Number:
+    """The smallest multiple of `multiple` that is at least `number`."""
+    return -(-number // multiple) * multiple
 
 
-@dataclass(frozen=True)
-class Batch:
-    """`ids` and `labels` are (rows, time), padded on the right to the longest row."""
+# -- which rows
 
-    ids: Tensor
-    labels: Tensor
-    ngram_weights: Tensor | None = None
-    """fp32 (rows, time): what each position's n-grams count, 0 where they are dropped; None: 1 everywhere."""
 
-    def to(self, device: torch.device) -> "Batch":
-        weights = self.ngram_weights
-        return Batch(self.ids.to(device), self.labels.to(device), weights.to(device) if weights is not None else None)
+def endless_batches(
+    lengths: NDArray[np.int32], batch_size: int, *, seed: int, skip: int = 0
+) -> Iterator[list[NDArray[np.int64]]]:
+    """`epoch_batches` of one epoch after another, from batch number `skip` on."""
+    epoch, skip = divmod(skip, batch_count(len(lengths), batch_size))
+    while True:
+        yield from epoch_batches(lengths, batch_size, seed=seed, epoch=epoch, skip=skip)
+        epoch, skip = epoch + 1, 0
 
 
 def epoch_batches(
     lengths: NDArray[np.int32], batch_size: int, *, seed: int, epoch: int, skip: int = 0
 ) -> Iterator[list[NDArray[np.int64]]]:
-    """Every index once, in batches of `batch_size` on average, from the batch number `skip` on. Each is a list of
-    `GROUPS_OF_A_STEP` groups; where batches are of one row, and at times an epoch's last one, of one group.
+    """Batches of row numbers, which together have every row once, from batch number `skip` on.
 
-    A pool of rows is sorted by length when one of its groups is due, so that an epoch starts at once.
+    A batch has `batch_size` rows on average, in `GROUPS_PER_STEP` groups; in one group if `batch_size` is 1, and
+    sometimes in an epoch's last batch. A pool is sorted only when one of its groups is drawn, so that an epoch starts
+    at once.
     """
     random = np.random.PCG64([seed, epoch])
     order = permutation(random, len(lengths))
-    pool_size = batch_size * _BATCHES_SORTED_TOGETHER
-    of_a_pool, of_the_last = (_group_count(rows, batch_size) for rows in (pool_size, len(order) % pool_size))
-    of_a_batch = min(GROUPS_OF_A_STEP, batch_size)
-    shuffled = permutation(random, len(order) // pool_size * of_a_pool + of_the_last)
+    pool_size = batch_size * _BATCHES_PER_POOL
+    groups_per_pool = _group_count(pool_size, batch_size)
+    groups_of_last_pool = _group_count(len(order) % pool_size, batch_size)
+    groups_per_batch = min(GROUPS_PER_STEP, batch_size)
+    shuffled = permutation(random, len(order) // pool_size * groups_per_pool + groups_of_last_pool)
 
     def rows_of(group: int) -> NDArray[np.int64]:
-        pool, place = divmod(group, of_a_pool)
+        pool, place = divmod(group, groups_per_pool)
         rows = order[pool * pool_size :][:pool_size]
         by_length = rows[np.argsort(lengths[rows], kind="stable")]
         ends = _group_ends(lengths[by_length], _group_count(len(rows), batch_size))
         return by_length[ends[place] : ends[place + 1]]
 
-    for start in range(skip * of_a_batch, len(shuffled), of_a_batch):
-        yield [rows_of(group) for group in shuffled[start:][:of_a_batch].tolist()]
+    for start in range(skip * groups_per_batch, len(shuffled), groups_per_batch):
+        yield [rows_of(group) for group in shuffled[start:][:groups_per_batch].tolist()]
+
+
+def batch_count(rows: int, batch_size: int) -> int:
+    """Batches in an epoch of this many rows."""
+    return -(-rows // batch_size)
 
 
 def _group_count(rows: int, batch_size: int) -> int:
-    return min(rows, GROUPS_OF_A_STEP * batch_count(rows, batch_size))
+    return min(rows, GROUPS_PER_STEP * batch_count(rows, batch_size))
 
 
 def _group_ends(lengths: NDArray[np.int32], groups: int) -> NDArray[np.int64]:
-    """Where `groups` groups of rows of these lengths, ascending, end, after a 0 for where the first begins: they have
-    about as many tokens each, and one row at least."""
-    tokens = round_up(lengths, _TIME_STEP)
+    """Where to cut rows of these ascending lengths into groups of about the same number of tokens: (groups + 1,).
+
+    The first end is 0, where the first group begins. Every group has at least one row.
+    """
+    tokens = round_up(lengths, _LENGTH_MULTIPLE)
     middles = np.cumsum(tokens) - tokens / 2
     number = np.arange(groups + 1)
     ends = np.searchsorted(middles, number * (tokens.sum() / groups))
@@ -87,44 +98,49 @@ def _group_ends(lengths: NDArray[np.int32], groups: int) -> NDArray[np.int64]:
     return none_empty
 
 
-def endless_batches(
-    lengths: NDArray[np.int32], batch_size: int, *, seed: int, skip: int = 0
-) -> Iterator[list[NDArray[np.int64]]]:
-    """Epoch after epoch, from the batch number `skip` on."""
-    epoch, skip = divmod(skip, batch_count(len(lengths), batch_size))
-    while True:
-        yield from epoch_batches(lengths, batch_size, seed=seed, epoch=epoch, skip=skip)
-        epoch, skip = epoch + 1, 0
+def permutation(random: np.random.PCG64, size: int) -> NDArray[np.int64]:
+    """0 to `size` - 1 in random order, from the generator's raw stream.
 
-
-def batch_count(rows: int, batch_size: int) -> int:
-    """Batches of an epoch of so many rows."""
-    return -(-rows // batch_size)
+    numpy promises to keep that stream between versions (NEP 19), unlike its own `permutation`.
+    """
+    return np.argsort(random.random_raw(size), kind="stable")
 
 
 def split_groups(groups: Sequence[Sequence[Example]], number: int) -> list[Sequence[Example]]:
-    """The examples of a step in `number` parts of like work, or a multiple of it, each of one group; fewer where there
-    are too few rows."""
-    of_a_group = number if number % len(groups) else number // len(groups)
-    return [part for group in groups for i in range(of_a_group) if (part := group[i::of_a_group])]
+    """The examples of a step in `number` parts of similar work, each from one group.
+
+    More parts, a multiple of the groups, if `number` is not one. Fewer if there are too few rows.
+    """
+    per_group = number if number % len(groups) else number // len(groups)
+    return [part for group in groups for i in range(per_group) if (part := group[i::per_group])]
 
 
-def permutation(random: np.random.PCG64, size: int) -> NDArray[np.int64]:
-    """0 to `size` - 1 in random order, from the generator's raw stream: numpy promises to keep that between versions
-    (NEP 19), unlike its own `permutation`."""
-    return np.argsort(random.random_raw(size), kind="stable")
+# -- tensors
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`ids` and `labels` are int64 (rows, time), padded on the right to the longest row."""
+
+    ids: Tensor
+    labels: Tensor
+    ngram_weights: Tensor | None = None
+    """fp32 (rows, time): factors of each position's n-grams, 0 where they are dropped. None: 1 everywhere."""
+
+    def to(self, device: torch.device) -> "Batch":
+        weights = self.ngram_weights
+        return Batch(self.ids.to(device), self.labels.to(device), weights.to(device) if weights is not None else None)
 
 
 def collate(examples: Sequence[Example], context_length: int | None = None, *, masked: bool = True) -> Batch:
     """Pad examples on the right, inputs with `<PAD>`, labels with `IGNORED`.
 
-    With `context_length` the time is rounded up within it: kernels are compiled and kept for every shape (oneDNN),
-    so a few shapes train faster, and in half the memory, than one for every length. Without `masked` the prompt is
-    labelled too.
+    With `context_length` the time is rounded up within it. oneDNN compiles and keeps kernels for every shape, so a few
+    shapes train faster, and in half the memory, than one for every length. Without `masked` the prompt is labelled too.
     """
     longest = max(len(example.ids) for example in examples)
     if context_length is not None:
-        longest = min(round_up(longest, _TIME_STEP), context_length)
+        longest = min(round_up(longest, _LENGTH_MULTIPLE), context_length)
     ids = np.full((len(examples), longest), PAD, dtype=np.int64)
     labels = np.full((len(examples), longest), IGNORED, dtype=np.int64)
     for row, example in enumerate(examples):
@@ -135,17 +151,19 @@ def collate(examples: Sequence[Example], context_length: int | None = None, *, m
     return Batch(torch.from_numpy(ids), torch.from_numpy(labels))
 
 
-def ngram_dropout(epoch: int, most: float) -> float:
-    """How likely a position's n-grams are dropped: 0 in the first two passes over the rows, 1/4 in the third, 2/5 in
-    the fourth, and so on up to `most`. N-grams as long as words soon know rows by heart that they meet again.
+def ngram_dropout(epoch: int, max_share: float) -> float:
+    """The probability that a position's n-grams are dropped, at most `max_share`.
+
+    0 in the first two epochs, 1/4 in the third, 2/5 in the fourth, and so on: n-grams as long as words soon memorise
+    rows that they see again.
     """
-    return min(most, max(0, epoch - 1) / (epoch + 2))
+    return min(max_share, max(0, epoch - 1) / (epoch + 2))
 
 
 def drop_ngrams(batch: Batch, probability: float, seed: int, epoch: int) -> Batch:
-    """Without all n-grams of some positions (word dropout: Iyyer et al., 2015), the others weighted to make up for it.
+    """Drop all n-grams of random positions and scale the others up to compensate (word dropout: Iyyer et al., 2015).
 
-    Which positions of a row those are follows from `seed`, `epoch` and the row, whatever rows it is learned with.
+    The positions depend on `seed`, `epoch` and the row alone, not on the rows beside it.
     """
     if probability == 0:
         return batch

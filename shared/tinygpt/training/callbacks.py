@@ -1,4 +1,4 @@
-"""How the world outside takes part in a run: it is told what happens, and may ask the loop to stop."""
+"""How code outside a run takes part in it: callbacks see what happens, and may ask the run to stop."""
 
 from enum import StrEnum
 
@@ -18,7 +18,7 @@ class Callback:
     """All methods may be overridden, none must be. An exception raised in one ends the run."""
 
     def on_start(self, progress: Progress) -> None:
-        """Before the first step (of this process: a resumed run starts again)."""
+        """Before the first step of this process. A resumed run starts again."""
 
     def on_step(self, progress: Progress) -> None:
         """After every optimiser step."""
@@ -30,9 +30,11 @@ class Callback:
         """After the last checkpoint is written."""
 
     def poll(self) -> bool:
-        """Between steps and between batches of an evaluation, several times a second. True asks the run to stop:
-        it writes `last.pt` and leaves."""
+        """Called between steps and between batches of an evaluation, several times a second.
+
+        True asks the run to stop: it writes `last.pt` and ends.
+        """
         return False
 
     def before_write(self) -> None:
-        """Before a checkpoint is written; raising here keeps it from being written."""
+        """Before a checkpoint is written. Raise here to prevent the write."""

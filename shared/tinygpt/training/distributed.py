@@ -3,10 +3,10 @@
 Each process holds the whole model and its optimisers. After the backward pass the gradients of all shares are summed,
 and every process takes the same step, so that the weights stay the same everywhere.
 
-The usual wrapper, `DistributedDataParallel` (Li et al., 2020), is not used. It averages over processes, where here
-every label counts the same, whichever process has it; it sums in the weights' format, where here sums are fp32; and it
-needs as many backward passes in each process, where a step may have fewer rows than there are processes.
-Its gain, to sum while the backward pass still runs, is for models much larger than these.
+torch's `DistributedDataParallel` (Li et al., 2020) is not used, for three reasons. It averages over processes, while
+here every label counts the same, whichever process has it. It sums in the weights' format, while here sums are fp32. It
+needs the same number of backward passes in each process, while here a step may have fewer rows than processes. What it
+would gain, summing while the backward pass still runs, pays off for much larger models only.
 """
 
 import contextlib
@@ -26,18 +26,18 @@ from tinygpt.contracts.errors import TrainingFailed
 T = TypeVar("T")
 
 _TIMEOUT = timedelta(hours=1)
-"""The first process may prepare a large dataset, or evaluate, while the others wait. It is not what ends them when a
-process dies: torchrun does, at once."""
+"""Long, because the others wait while the first process prepares a large dataset or evaluates. If a process dies,
+torchrun ends the others at once."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run, seen from one of them. Alone, every method returns at once."""
+    """The processes of a run, seen from one of them. In a single process every method returns at once."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    """The rank among the processes of this machine: which of its GPUs to use."""
+    """The rank among the processes of this machine, which is the number of its GPU."""
 
     @property
     def is_first(self) -> bool:
@@ -49,8 +49,11 @@ class World:
         return torch.device("cuda", self.local_rank) if torch.cuda.is_available() else torch.device("cpu")
 
     def share(self, groups: Sequence[Sequence[T]]) -> list[Sequence[T]]:
-        """This process's rows of each group of a step: every `size`-th, dealt on from one group to the next, so that
-        shares are alike in number and, where a group's rows are in order of length, in length."""
+        """This process's rows of each group of a step: every `size`-th.
+
+        The next group goes on with the process after the last one, so that shares have about the same number of rows
+        and, because groups are ordered by length, the same lengths.
+        """
         shares, dealt = [], 0
         for rows in groups:
             shares.append(rows[(self.rank - dealt) % self.size :: self.size])
@@ -59,7 +62,7 @@ class World:
 
     @contextlib.contextmanager
     def first_goes_first(self) -> Iterator[None]:
-        """The others enter the block when the first process has left it."""
+        """A block that the other processes enter when the first one has left it."""
         if not self.is_first:
             self.from_first(None)
         yield
@@ -76,7 +79,7 @@ class World:
         return values[0]
 
     def agree(self, value: object) -> bool:
-        """Whether `value` is the same in every process; every process gets the same answer."""
+        """Whether `value` is the same in every process. Every process gets the same answer."""
         if self.size == 1:
             return True
         values: list[object] = [None] * self.size
@@ -93,7 +96,7 @@ class World:
                 dist.broadcast(weight.detach(), src=0)
 
     def sum(self, *values: float) -> list[float]:
-        """The sum of every process's values, each by itself."""
+        """The sums over the processes, one for each value."""
         if self.size == 1:
             return list(values)
         totals = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -102,7 +105,7 @@ class World:
         return [float(total) for total in totals]
 
     def sum_gradients(self, model: nn.Module) -> None:
-        """Replace every gradient by its sum over the processes. One that had no rows, and no gradients, adds 0."""
+        """Replace every gradient by its sum over the processes. A process without rows has none, and adds 0."""
         if self.size == 1:
             return
         tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.EmbeddingBag) and m.sparse}
@@ -118,9 +121,9 @@ class World:
                 weight.grad = self._sum_sparse(weight)
 
     def _sum_sparse(self, table: nn.Parameter) -> Tensor:
-        """The sum of the sparse gradients of a table (rows, width): those of all processes, one after the other.
+        """The sum of a table's sparse gradients, (rows, width): those of all processes, concatenated.
 
-        NCCL sums no sparse tensors, so that rows and values are gathered, padded to the longest.
+        Rows and values are gathered, padded to the longest, because NCCL can't sum sparse tensors.
         """
         rows, values = torch.zeros(0, dtype=torch.int64, device=table.device), table.new_zeros(0, table.size(1))
         if table.grad is not None:
@@ -149,9 +152,9 @@ ALONE = World()
 
 @contextlib.contextmanager
 def joined() -> Iterator[World]:
-    """Join the processes that torchrun started with this one; `ALONE` without torchrun.
+    """Join the processes that torchrun started with this one, by gloo on CPU and NCCL on CUDA.
 
-    They talk through gloo on CPU and NCCL on CUDA.
+    Without torchrun: `ALONE`.
     """
     if not dist.is_torchelastic_launched():
         yield ALONE
@@ -168,7 +171,7 @@ def joined() -> Iterator[World]:
 
 @contextlib.contextmanager
 def _lost_process() -> Iterator[None]:
-    """What torch raises between processes when one of them is gone."""
+    """Raise `TrainingFailed` for what torch raises if another process is gone."""
     try:
         yield
     except torch.OutOfMemoryError:

@@ -1,11 +1,12 @@
 """Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024).
 
-The momentum of a matrix's gradient is replaced by the nearest matrix whose singular values are all about 1: every
-direction of the layer learns at the same speed, where Adam lets a few dominate. The nearest one is found by matrix
-products alone, with polynomials that bring singular values between a hundredth and 1 as close to 1 as three can ("The
-Polar Express": Amsel et al., 2025); smaller ones stay smaller. Networks learn as fast as with five of Muon's own
-(docs/experiments.md). Matrices of one shape are stacked and iterated together, and
-queries, keys and values are three matrices though they are stored as one: small ones would spend the time in dispatch.
+The momentum of a matrix's gradient is replaced by the nearest matrix whose singular values are all about 1, so that
+every direction of the layer learns at the same speed; with Adam a few directions dominate. Matrix products alone find
+it: three polynomials bring singular values between 0.01 and 1 as close to 1 as three can ("The Polar Express": Amsel et
+al., 2025), and smaller values stay smaller. Networks learn as fast as with five of Muon's own (docs/experiments.md).
+
+Matrices of the same shape are stacked and iterated together, because small ones would spend the time in dispatch.
+Queries, keys and values are three matrices, although they are stored as one.
 """
 
 from collections import defaultdict
@@ -16,15 +17,17 @@ import torch
 from torch import Tensor, nn
 
 _POLYNOMIALS = ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526))
-"""a, b and c of each a x + b x^3 + c x^5. Singular values of 0.01 to 1 become 0.73 to 1.27, in bf16 up to some 1.5;
-above 1 they would explode."""
+"""a, b and c of each a x + b x^3 + c x^5. Singular values of 0.01 to 1 become 0.73 to 1.27, in bf16 up to about 1.5.
+Values above 1 would explode."""
 
 
 def orthogonalise(stack: Tensor, dtype: torch.dtype) -> Tensor:
-    """(N, rows, columns), rows <= columns, to matrices of the same singular vectors with singular values near 1,
-    computed in `dtype`."""
+    """Matrices with the same singular vectors, and singular values near 1: (N, rows, columns), rows <= columns.
+
+    Computed in `dtype`, returned in fp32.
+    """
     x = stack.to(dtype)
-    x = x / (1.01 * x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # a little more: rounding must leave none above 1
+    x = x / (1.01 * x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # 1.01, because rounding must leave no value above 1
     for a, b, c in _POLYNOMIALS:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
@@ -32,8 +35,10 @@ def orthogonalise(stack: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices only. A matrix of rows = 3 * columns is taken as three stacked square ones. The iteration is
-    computed in `dtype`."""
+    """For matrices only. A matrix with rows = 3 * columns is treated as three stacked square ones.
+
+    The iteration is computed in `dtype`.
+    """
 
     def __init__(
         self, matrices: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float, dtype: torch.dtype
@@ -72,6 +77,6 @@ class Muon(torch.optim.Optimizer):
 
 
 def _parts(matrix: Tensor) -> tuple[Tensor, ...]:
-    """Queries, keys and values apart, as views; any other matrix whole."""
+    """Views of queries, keys and values, or the whole of any other matrix."""
     rows, columns = matrix.shape
     return matrix.view(3, columns, columns).unbind() if rows == 3 * columns else (matrix,)

@@ -21,10 +21,10 @@ MUON_MOMENTUM = 0.9
 
 
 class Optimizers:
-    """Up to four torch optimisers that step as one: AdamW, Muon, and row-wise Adagrad for tables of n-grams.
+    """Up to four torch optimisers that step as one: AdamW, row-wise Adagrad for tables of n-grams, and Muon twice.
 
-    They work on fp32 originals of the weights ("master weights": Micikevicius et al., 2018); where the model computes
-    in a shorter format, its weights are the originals rounded after every step.
+    They change fp32 originals of the weights ("master weights": Micikevicius et al., 2018). If the model computes in a
+    shorter format, its weights are the originals, rounded after every step.
     """
 
     def __init__(self, model: TinyGPT, config: TrainConfig) -> None:
@@ -36,12 +36,16 @@ class Optimizers:
         matrices = []
         if config.optimizer == "muon":
             matrices = [original[id(m.weight)] for m in model.blocks.modules() if isinstance(m, nn.Linear)]
-        apart = {id(parameter) for parameter in (*tables, *matrices)}
-        self._clipped = [own for own in self._originals if id(own) not in apart]
-        self._parts: list[tuple[torch.optim.Optimizer, float]] = [(_adamw(self._clipped, config), config.learning_rate)]
+        not_adamw = {id(parameter) for parameter in (*tables, *matrices)}
+        self._learned_by_adamw = [own for own in self._originals if id(own) not in not_adamw]
+
+        adamw = _adamw(self._learned_by_adamw, config)
+        self._with_peaks: list[tuple[torch.optim.Optimizer, float]] = [(adamw, config.learning_rate)]
+        """Each optimiser, and its peak learning rate."""
         if tables:
-            self._parts.append((RowwiseAdagrad(tables, config.table_learning_rate), config.table_learning_rate))
-        # Two, so that two threads may step at once: of a transformer's matrices, each has every other one.
+            adagrad = RowwiseAdagrad(tables, config.table_learning_rate)
+            self._with_peaks.append((adagrad, config.table_learning_rate))
+        # Two Muons, each with every other matrix, so that two threads may step at once.
         for half in (matrices[::2], matrices[1::2]):
             if half:
                 muon = Muon(
@@ -51,47 +55,50 @@ class Optimizers:
                     weight_decay=config.muon_weight_decay,
                     dtype=model.head.weight.dtype,
                 )
-                self._parts.append((muon, config.muon_learning_rate))
+                self._with_peaks.append((muon, config.muon_learning_rate))
 
     def step(self, learning_rate_scale: float, threads: Threads = ONE_THREAD) -> None:
-        """One step, with every part at this share of its peak learning rate. Clears the gradients.
+        """One step of all optimisers, each at this share of its peak learning rate. Clears the gradients.
 
-        The gradient of what AdamW learns is clipped first; Muon's step does not depend on its gradient's length.
+        AdamW's gradient is clipped first. Muon's is not, because its step does not depend on the gradient's length.
         """
-        for weight, own in self._rounded():
+        for weight, own in self._shorter_formats():
             assert weight.grad is not None
             own.grad, weight.grad = weight.grad.float(), None
-        torch.nn.utils.clip_grad_norm_(self._clipped, GRADIENT_CLIP)
-        for optimizer, peak in self._parts:
+        torch.nn.utils.clip_grad_norm_(self._learned_by_adamw, GRADIENT_CLIP)
+        for optimizer, peak in self._with_peaks:
             for group in optimizer.param_groups:
                 group["lr"] = peak * learning_rate_scale
-        threads.map(_step, [optimizer for optimizer, _ in self._parts])
+        threads.map(_step, [optimizer for optimizer, _ in self._with_peaks])
         self._round()
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` takes, after the weights themselves were loaded."""
+        """What `load_state_dict` needs besides the weights of the model."""
         pairs = zip(self._weights, self._originals, strict=True)
         return {
             "originals": [None if weight is own else own.detach() for weight, own in pairs],
-            "parts": [optimizer.state_dict() for optimizer, _ in self._parts],
+            "parts": [optimizer.state_dict() for optimizer, _ in self._with_peaks],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Also the state of a machine that computes in another format: where it kept no original, the weight is one."""
+        """Load a state after the weights were loaded.
+
+        It may come from a machine that computes in another format: a weight without an original is one itself.
+        """
         with torch.no_grad():
             for weight, own, saved in zip(self._weights, self._originals, state["originals"], strict=True):
                 own.copy_(weight if saved is None else saved)
-        for (optimizer, _), part in zip(self._parts, state["parts"], strict=True):
+        for (optimizer, _), part in zip(self._with_peaks, state["parts"], strict=True):
             optimizer.load_state_dict(part)
         self._round()
 
-    def _rounded(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
-        """Weights in a shorter format, each with its original."""
+    def _shorter_formats(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Weights in a shorter format than fp32, each with its original."""
         return [pair for pair in zip(self._weights, self._originals, strict=True) if pair[0] is not pair[1]]
 
     @torch.no_grad()
     def _round(self) -> None:
-        for weight, own in self._rounded():
+        for weight, own in self._shorter_formats():
             weight.copy_(own)
 
 

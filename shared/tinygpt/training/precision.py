@@ -1,4 +1,4 @@
-"""The number format a model computes in: bf16 where the processor has it, else fp32."""
+"""The number format a model computes in: bf16 if the processor has instructions for it, else fp32."""
 
 import torch
 
@@ -8,9 +8,9 @@ from tinygpt.training.config import Precision
 
 
 def to_precision(model: TinyGPT, precision: Precision) -> TinyGPT:
-    """The same model with weights in the format it computes in. The optimiser keeps their fp32 originals.
+    """The same model, its weights in the format it computes in. The optimiser keeps fp32 originals of them.
 
-    A table of n-grams stays in fp32: a step changes few of its rows, and to round all of them anew would cost more
+    A table of n-grams stays in fp32. A step changes few of its rows, and rounding all of them again would cost more
     than the rest of the step.
     """
     if precision == "fp32" or (precision == "auto" and not computes_in_bf16(model.device)):
@@ -23,7 +23,7 @@ def to_precision(model: TinyGPT, precision: Precision) -> TinyGPT:
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether `device` has instructions for bf16. Without them its products take longer than in fp32."""
+    """Whether `device` has instructions for bf16. Without them, products in bf16 are slower than in fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported())

@@ -18,8 +18,8 @@ def progress_of(state: TrainingState, elapsed: float, tokens_per_second: float |
         elapsed_seconds=round(elapsed, 3),
         seconds_left=round(elapsed / used - elapsed, 1) if used > 0 else None,
         train_loss=_rounded(sum(losses) / len(losses)) if losses else None,
-        validation_loss=_rounded(state.validation),
-        best_validation_loss=_rounded(state.best),
+        validation_loss=_rounded(state.validation_loss),
+        best_validation_loss=_rounded(state.best_validation_loss),
         tokens_per_second=_rounded(tokens_per_second, 1),
     )
 
@@ -28,13 +28,13 @@ def metrics_of(
     state: TrainingState, data: TokenStore, validation_rows: int, elapsed: float, reason: StopReason
 ) -> RunMetrics | None:
     """What the run reached; None if it ended before its first evaluation."""
-    if state.best is None:
+    if state.best_validation_loss is None:
         return None
     return RunMetrics(
         steps=state.step,
         seconds=round(elapsed, 2),
-        validation_loss=state.best,
-        bits_per_character=bits_per_character(state.best),
+        validation_loss=state.best_validation_loss,
+        bits_per_character=bits_per_character(state.best_validation_loss),
         parameters=state.model.parameter_count,
         training_rows=len(data.training),
         validation_rows=validation_rows,

@@ -1,7 +1,7 @@
 """Row-wise Adagrad, for tables of which a step uses few rows (Duchi et al., 2011; by rows: Mudigere et al., 2021).
 
-Each row's step shrinks with the square root of what its gradients have summed up to, so that rare rows still learn
-fast when frequent ones have settled. One number is kept for a row, and rows without a gradient cost nothing.
+Each row's step is divided by the square root of the sum of its squared gradients, so that rare rows still learn fast
+when frequent ones have settled. The state is one number per row, and rows without a gradient cost nothing.
 """
 
 from collections.abc import Callable, Iterable

@@ -233,16 +233,16 @@ class _TrainingRun:
     def _evaluate(self, pool: Threads) -> None:
         """Score the held-out rows, save `best.pt` if no score was lower, and `last.pt` in any case."""
         state = self.state
-        state.validation = validation_loss(state.model, self.held_out, self.listeners.poll, pool)
-        if not math.isfinite(state.validation):
+        state.validation_loss = validation_loss(state.model, self.held_out, self.listeners.poll, pool)
+        if not math.isfinite(state.validation_loss):
             raise TrainingFailed(
-                f"The validation loss became {state.validation} at step {state.step}: train with a lower learning_rate "
-                f"(now {self.config.learning_rate:g})."
+                f"The validation loss became {state.validation_loss} at step {state.step}: train with a lower "
+                f"learning_rate (now {self.config.learning_rate:g})."
             )
         state.evaluations_done += 1
         state.evaluated_at = state.step
-        if state.best is None or state.validation < state.best:
-            state.best = state.validation
+        if state.best_validation_loss is None or state.validation_loss < state.best_validation_loss:
+            state.best_validation_loss = state.validation_loss
             state.evaluations_without_gain = 0
             self.listeners.notify(lambda callback: callback.before_write())
             state.save_best(self.folder, self.elapsed)

@@ -46,8 +46,8 @@ class TrainingState:
         self.evaluations_without_gain = 0
         self.evaluated_at: int | None = None
         """The step of the last evaluation."""
-        self.validation: float | None = None
-        self.best: float | None = None
+        self.validation_loss: float | None = None
+        self.best_validation_loss: float | None = None
         self.recent_losses: deque[float] = deque(maxlen=_RECENT_STEPS)
 
     @property
@@ -84,8 +84,8 @@ class TrainingState:
         training = self.identity | {
             "step": self.step,
             "elapsed_seconds": seconds,
-            "validation_loss": self.validation,
-            "best_validation_loss": self.best,
+            "validation_loss": self.validation_loss,
+            "best_validation_loss": self.best_validation_loss,
         }
         save_checkpoint(Checkpoint(self.model, self.tokenizer, training, resume), path)
 
@@ -100,19 +100,7 @@ class TrainingState:
         saved, resume = checkpoint.training, checkpoint.resume
         if not resume:
             raise TrainingFailed(f"{path} has no state to resume from: train into another folder, or delete it.")
-        try:
-            identity = {
-                "config": without_removed_options(saved.get("config", {})),
-                "data_sha256": saved.get("data_sha256"),
-            }
-        except ValueError as error:
-            raise TrainingFailed(
-                f"{path} was trained with {error}: train into another folder, or delete it."
-            ) from error
-        if identity != self.identity:
-            raise TrainingFailed(
-                f"{path} is from a run with other settings or other data: train into another folder, or delete it."
-            )
+        self._check_identity(saved, path)
         self.model.load_state_dict(checkpoint.model.state_dict())
         try:
             self.optimizer.load_state_dict(resume["optimizer"])
@@ -126,5 +114,17 @@ class TrainingState:
             ) from error
         self.step = saved["step"]
         self.seconds_before = saved["elapsed_seconds"]
-        self.validation = saved["validation_loss"]
-        self.best = saved["best_validation_loss"]
+        self.validation_loss = saved["validation_loss"]
+        self.best_validation_loss = saved["best_validation_loss"]
+
+    def _check_identity(self, saved: dict[str, Any], path: Path) -> None:
+        try:
+            settings = without_removed_options(saved.get("config", {}))
+        except ValueError as error:
+            raise TrainingFailed(
+                f"{path} was trained with {error}: train into another folder, or delete it."
+            ) from error
+        if self.identity != {"config": settings, "data_sha256": saved.get("data_sha256")}:
+            raise TrainingFailed(
+                f"{path} is from a run with other settings or other data: train into another folder, or delete it."
+            )

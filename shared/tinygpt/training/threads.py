@@ -1,7 +1,7 @@
 """The threads of a training step: each computes the gradient of some of the rows, from their tokens to the last weight.
 
-Torch would spread every single operation over its threads. In a network this small an operation is over before the
-threads have met, so that two are hardly faster than one; with rows of their own they meet twice in a step.
+Torch would divide every single operation among its threads. In a network this small an operation takes less time than
+the threads need to meet, so two are hardly faster than one. With rows of their own they meet twice in a step.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class Threads:
-    """Threads that take tasks, each with torch's operations on itself alone. One means the calling thread."""
+    """Threads that take tasks. Torch's operations in a task run on its thread alone. One means the calling thread."""
 
     def __init__(self, pool: ThreadPoolExecutor | None = None, number: int = 1) -> None:
         self._pool = pool
@@ -39,7 +39,7 @@ ONE_THREAD = Threads()
 
 @contextmanager
 def threads(number: int) -> Iterator[Threads]:
-    """`number` threads. Until the block is left, the calling thread's operations stay on it as well."""
+    """`number` threads. Within the block, torch's operations in the calling thread run on it alone too."""
     if number == 1:
         yield ONE_THREAD
         return
@@ -53,14 +53,14 @@ def threads(number: int) -> Iterator[Threads]:
 
 
 def gradient_of(loss: Tensor, weights: Sequence[nn.Parameter]) -> list[Tensor]:
-    """As `loss.backward()` would add to the weights, but left for `set_gradients`: threads share the weights."""
+    """What `loss.backward()` would add to `weights`. Returned instead, because threads share the weights."""
     return list(torch.autograd.grad(loss, weights))
 
 
 def set_gradients(weights: Sequence[nn.Parameter], parts: Sequence[Sequence[Tensor]]) -> None:
-    """Let every weight's gradient be the sum of its gradients in `parts`, in their order.
+    """Set every weight's gradient to the sum of its gradients in `parts`, added in their order.
 
-    Sparse gradients are put one after the other.
+    Sparse gradients are concatenated.
     """
     for weight, gradients in zip(weights, zip(*parts, strict=True), strict=True):
         total = gradients[0]

@@ -23,7 +23,7 @@ Points = dict[str, dict[int, float]]
 
 
 def at(step: int) -> Progress:
-    """A progress whose losses tell the step."""
+    """A progress whose losses reveal the step."""
     return Progress(
         step=step,
         elapsed_seconds=step / 10,
@@ -36,7 +36,7 @@ def at(step: int) -> Progress:
 def follow(
     callbacks: Iterable[Callback], steps: range, *, evaluate: tuple[int, ...] = (), end: StopReason | None = None
 ) -> None:
-    """Tell `callbacks` of a run as the loop would; with no `end`, of one that died."""
+    """Call `callbacks` as a run would. Without `end`: a run that died."""
     for callback in callbacks:
         callback.on_start(at(steps.start - 1))
         for step in steps:

@@ -74,9 +74,9 @@ def test_an_unknown_tracker_is_one_sentence(
     monkeypatch.setenv("TINYGPT_TRAINER_TRACK", "wandb,comet")
     with pytest.raises(SystemExit, match="2"):
         load_settings(TrainerSettings)
-    told = capsys.readouterr().err
-    assert told.startswith("TINYGPT_TRAINER_TRACK='wandb,comet' can't be used: ")
-    assert "wandb, mlflow" in told
+    errors = capsys.readouterr().err
+    assert errors.startswith("TINYGPT_TRAINER_TRACK='wandb,comet' can't be used: ")
+    assert "wandb, mlflow" in errors
 
 
 def test_the_trainer_does_not_start_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from tinygpt.training.tracking import TrackerName, background
 
 
 class Fragile(background.BackgroundTracker):
-    """Does `on_log` when told to log."""
+    """Calls `on_log` instead of logging."""
 
     name = TrackerName.WANDB
 

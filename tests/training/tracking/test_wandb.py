@@ -63,6 +63,6 @@ def test_a_run_outlives_the_death_of_wandbs_service(tmp_path: Path) -> None:
         tracker.on_end(at(2000), StopReason.MAX_STEPS)
         tracker.close()
     with contextlib.suppress(ConnectionError):
-        wandb.teardown()  # this process may go on with another service
+        wandb.teardown()  # later tests start another service
 
     assert warnings_in(logs) == ["WandbTracker"]
