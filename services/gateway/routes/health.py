@@ -6,7 +6,14 @@ from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from services.gateway.context import Gateway, GatewayDep
-from tinygpt.contracts.errors import Draining, ModelLoading, NoModel, RedisUnavailable, UpstreamUnavailable
+from tinygpt.contracts.errors import (
+    Draining,
+    ModelLoading,
+    NoModel,
+    RedisUnavailable,
+    Unavailable,
+    UpstreamUnavailable,
+)
 from tinygpt.contracts.models import GatewayHealth, Liveness, ModelServerHealth
 from tinygpt.http.endpoints import LIVEZ, READYZ, health_endpoint
 from tinygpt.runtime.queue import redis_errors
@@ -24,17 +31,10 @@ async def livez(response: Response, gateway: GatewayDep) -> Liveness:
 @router.get(**READYZ)
 async def readyz(gateway: GatewayDep) -> dict[str, str]:
     """200 if a `/generate` sent now would be answered, otherwise 503 with the reason and a `Retry-After`."""
-    if gateway.draining.is_set():
-        raise Draining("The gateway is stopping.", retry_after=5)
-    servers = await gateway.model_servers.health()
-    if not _serving(servers):
-        reason = _why_not(servers)
-        statuses = {server.status for server in servers.values() if server is not None}
-        if "loading" in statuses:
-            raise ModelLoading(f"Not ready: {reason}.", retry_after=2)
-        if "no_model" in statuses:
-            raise NoModel(f"Not ready: {reason}.", retry_after=5)
-        raise UpstreamUnavailable(f"Not ready: {reason}.", retry_after=2)
+    unready = _why_unready(gateway, await gateway.model_servers.health())
+    if unready is not None:
+        kind, reason = unready
+        raise kind(f"Not ready: {reason}.", retry_after=2 if kind in (ModelLoading, UpstreamUnavailable) else 5)
     return {"status": "ok"}
 
 
@@ -42,17 +42,18 @@ async def readyz(gateway: GatewayDep) -> dict[str, str]:
 async def health(response: Response, gateway: GatewayDep) -> GatewayHealth:
     servers = await gateway.model_servers.health()
     queued_runs = await run_in_threadpool(_queued_runs, gateway)
-    serving = _serving(servers) and not gateway.draining.is_set()
-    response.status_code = 200 if serving else 503
+    unready = _why_unready(gateway, servers)
+    redis_is_up = queued_runs is not None
+    response.status_code = 503 if unready else 200
     reason = None
-    if not serving:
-        reason = "the gateway is stopping" if gateway.draining.is_set() else _why_not(servers)
-    elif queued_runs is None:
+    if unready is not None:
+        _, reason = unready
+    elif not redis_is_up:
         reason = "Redis can't be reached, so no run can be started or seen"
     return GatewayHealth(
-        status="unavailable" if not serving else "ok" if queued_runs is not None else "degraded",
+        status="unavailable" if unready else "ok" if redis_is_up else "degraded",
         reason=reason,
-        redis="ok" if queued_runs is not None else "unavailable",
+        redis="ok" if redis_is_up else "unavailable",
         model_servers=servers,
         in_flight=gateway.admission.in_flight,
         waiting=gateway.admission.waiting,
@@ -61,16 +62,21 @@ async def health(response: Response, gateway: GatewayDep) -> GatewayHealth:
     )
 
 
-def _serving(servers: dict[str, ModelServerHealth | None]) -> bool:
-    return any(health is not None and health.status == "ok" for health in servers.values())
-
-
-def _why_not(servers: dict[str, ModelServerHealth | None]) -> str:
-    reached = [health for health in servers.values() if health is not None]
+def _why_unready(
+    gateway: Gateway, servers: dict[str, ModelServerHealth | None]
+) -> tuple[type[Unavailable], str] | None:
+    """The error and the reason why a `/generate` sent now would not be answered; None if it would."""
+    if gateway.draining.is_set():
+        return Draining, "the gateway is stopping"
+    reached = [server for server in servers.values() if server is not None]
     if not reached:
-        return "no model server can be reached"
-    loading = [health for health in reached if health.status == "loading"]
-    return (loading or reached)[0].reason or "the model is loading"
+        return UpstreamUnavailable, "no model server can be reached"
+    if any(server.status == "ok" for server in reached):
+        return None
+    for server in reached:
+        if server.status == "loading":
+            return ModelLoading, server.reason or "the model is loading"
+    return NoModel, reached[0].reason or "no model has been promoted yet"
 
 
 def _queued_runs(gateway: Gateway) -> int | None:
