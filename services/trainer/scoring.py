@@ -11,7 +11,8 @@ from tinygpt.contracts.runs import DEFAULT_DATASET, TrainRequest
 from tinygpt.data.bundled import held_out_rows
 from tinygpt.data.rows import Row, evenly_spaced, read_rows
 from tinygpt.data.split import Split
-from tinygpt.evaluation.evaluate import EvaluationProgress, evaluate
+from tinygpt.evaluation.evaluate import evaluate
+from tinygpt.evaluation.progress import EvaluationProgress
 from tinygpt.inference.backend import Backend
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.retrieval import RetrievalIndex

@@ -13,8 +13,9 @@ from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.contracts.generation import GenerateRequest
 from tinygpt.data.rows import Row
 from tinygpt.evaluation.answers import Sampling, answer_all
-from tinygpt.evaluation.evaluate import EvaluationProgress, evaluate
-from tinygpt.evaluation.page import render_page
+from tinygpt.evaluation.evaluate import evaluate
+from tinygpt.evaluation.html_page import render_page
+from tinygpt.evaluation.progress import EvaluationProgress
 from tinygpt.evaluation.report import EvaluationReport
 from tinygpt.inference.decoder import SlotOutput
 from tinygpt.inference.generator import CodeGenerator
@@ -194,7 +195,7 @@ def test_each_prompt_gets_the_answers_that_it_would_get_alone_whatever_is_asked_
     sampling = Sampling(samples=2, temperature=1.0, seed=3, max_new_tokens=8)
     done: list[int] = []
 
-    together = answer_all(generator, prompts, sampling, on_done=done.append)
+    together = answer_all(generator, prompts, sampling, on_progress=done.append)
 
     for position, (prompt, both) in enumerate(zip(prompts[:-1], together, strict=False)):
         for sample, (model, system) in enumerate(zip(both.model, both.system, strict=True)):
@@ -226,7 +227,7 @@ def test_the_listener_is_told_every_second_even_while_no_answer_comes(monkeypatc
         if len(seen) == 3:
             told.set()
 
-    assert answer_all(generator, ["n"], Sampling(), on_done=listen)[0].model[0].code == "1"
+    assert answer_all(generator, ["n"], Sampling(), on_progress=listen)[0].model[0].code == "1"
     assert seen == [0, 0, 0, 1]
 
 
@@ -239,7 +240,7 @@ def test_what_the_listener_raises_ends_the_answering_and_frees_the_slots() -> No
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        answer_all(generator, ["n", "ys", "sum"] * 10, Sampling(max_new_tokens=200), on_done=stop_at_two)
+        answer_all(generator, ["n", "ys", "sum"] * 10, Sampling(max_new_tokens=200), on_progress=stop_at_two)
 
     wait_until(lambda: generator.engine.running == generator.engine.waiting == 0, "the slots are free")
     generator.generate(GenerateRequest(prompt="n", max_new_tokens=3))

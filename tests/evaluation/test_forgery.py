@@ -2,9 +2,9 @@
 
 import pytest
 
+from tinygpt.evaluation.forgery_screen import refusal
 from tinygpt.evaluation.limits import Limits
 from tinygpt.evaluation.sandbox import Sandbox
-from tinygpt.evaluation.screen import refusal
 
 CHECK = "exec(code)\nassert add(2, 3) == 5"
 WRONG = "def add(a, b):\n    return a - b\n"

@@ -15,8 +15,9 @@ import pytest
 
 from tests.conftest import wait_until
 from tests.evaluation.conftest import home_of, nothing_is_left
+from tinygpt.evaluation.helper import Job, Verdict
 from tinygpt.evaluation.limits import MEGABYTE, Limits
-from tinygpt.evaluation.sandbox import Job, Sandbox, Verdict, run_check
+from tinygpt.evaluation.sandbox import Sandbox, run_check
 
 RUN = "exec(code)"
 QUICK = Limits(cpu_seconds=1, wall_seconds=3.0)

@@ -1,1 +1,1 @@
-"""The judge: run generated code where it can do no harm, score it, and report."""
+"""Evaluation: run generated code in isolation, score it, and report."""

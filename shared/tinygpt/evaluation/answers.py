@@ -1,4 +1,4 @@
-"""Asking a generator many prompts at once: each text that the model writes gives its own answer and the system's."""
+"""Answers of a generator to many prompts at once: for each text that the model writes, the model's and the system's."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from tinygpt.contracts.generation import GenerateRequest, Source
 from tinygpt.inference.generator import CodeGenerator
 from tinygpt.inference.sequence import SequenceOutput
 
-_ASKED_A_SLOT = 2
-"""Requests under way for each slot of the decoder, so that none is empty while answers are looked at."""
-_SECONDS_BETWEEN_REPORTS = 1.0
+_REQUESTS_PER_SLOT = 2
+"""Requests under way for each slot of the decoder, so that no slot is empty while an answer is processed."""
+_REPORT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How every prompt is answered. The seed of an answer is made from `seed`, the row's position and the sample's."""
+    """How every prompt is answered. `seed`, the row's position and the sample's number make the seed of an answer."""
 
     samples: int = 1
     temperature: float = 0.0
@@ -29,7 +29,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer; "" and `none` where there is none."""
+    """One answer. `code` is "" and `source` is `none` if there is no answer."""
 
     code: str
     source: Source
@@ -48,46 +48,50 @@ def answer_all(
     prompts: Sequence[str],
     sampling: Sampling,
     *,
-    on_done: Callable[[int], None] = lambda _done: None,
+    on_progress: Callable[[int], None] = lambda _done: None,
 ) -> list[BothAnswers]:
-    """Answers in the order of the prompts, as many at once as the generator has slots.
+    """Answers in the order of the prompts. As many prompts are answered at once as the generator has slots.
 
-    `on_done` is told how many prompts are answered, every second even where none came: the first has to wait until the
-    decoder is compiled. What it raises ends those under way.
+    `on_progress` gets the number of prompts answered, at least every second even if that has not grown: the first
+    answer may have to wait until the decoder is compiled. If it raises, the requests under way are cancelled.
     """
     no_answer = Answer("", "none")
     answers = [BothAnswers([no_answer] * sampling.samples, [no_answer] * sampling.samples) for _ in prompts]
     total = len(prompts) * sampling.samples
-    to_ask = iter(range(total))
+    numbers = iter(range(total))
     outputs: SimpleQueue[SequenceOutput] = SimpleQueue()
-    asked: dict[int, tuple[int, GenerateRequest]] = {}
-    on_done(0)
+    running: dict[int, tuple[int, GenerateRequest]] = {}
+    max_running = _REQUESTS_PER_SLOT * generator.engine.slots
+    on_progress(0)
     done = 0
     try:
         while done < total:
-            while len(asked) < _ASKED_A_SLOT * generator.engine.slots and (number := next(to_ask, None)) is not None:
+            while len(running) < max_running and (number := next(numbers, None)) is not None:
                 try:
                     request = _request(prompts, sampling, number)
                     (sequence,) = generator.sequences(request)
-                except (InvalidRequest, ValidationError):  # a prompt that leaves no room, or longer than one may be
+                except (
+                    InvalidRequest,
+                    ValidationError,
+                ):  # the prompt is longer than the context or than a request may be
                     done += 1
                 else:
                     (sequence_id,) = generator.engine.submit([sequence], outputs.put)
-                    asked[sequence_id] = (number, request)
+                    running[sequence_id] = (number, request)
             with contextlib.suppress(Empty):
-                output = outputs.get(timeout=_SECONDS_BETWEEN_REPORTS if asked else 0)
-                number, request = asked.pop(output.id)
+                output = outputs.get(timeout=_REPORT_SECONDS if running else 0)
+                number, request = running.pop(output.id)
                 position, sample = divmod(number, sampling.samples)
                 answers[position].model[sample], answers[position].system[sample] = _both(generator, request, output)
                 done += 1
-            on_done(done // sampling.samples)
+            on_progress(done // sampling.samples)
     finally:
-        generator.engine.cancel(asked)
+        generator.engine.cancel(running)
     return answers
 
 
 def _request(prompts: Sequence[str], sampling: Sampling, number: int) -> GenerateRequest:
-    """The request of this number: all samples of the first prompt come first, then those of the next."""
+    """The request with this number. All samples of the first prompt come first, then those of the next."""
     position, sample = divmod(number, sampling.samples)
     return GenerateRequest(
         prompt=prompts[position],
@@ -98,7 +102,7 @@ def _request(prompts: Sequence[str], sampling: Sampling, number: int) -> Generat
 
 
 def _both(generator: CodeGenerator, request: GenerateRequest, output: SequenceOutput) -> tuple[Answer, Answer]:
-    """The model's own answer and the system's. Raises what ended the request."""
+    """The model's own answer and the system's. Raises the error that ended the request, if one did."""
     if isinstance(output.end, TinyGPTError):
         raise output.end
     response = generator.respond(request, [output])

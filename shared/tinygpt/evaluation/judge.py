@@ -1,10 +1,11 @@
-"""From answers to verdicts: what has no need to run is not run, and what is asked twice is run once."""
+"""From answers to verdicts. Only what has to run is run, and the same answer to the same check runs once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tinygpt.evaluation.sandbox import Job, Sandbox
-from tinygpt.evaluation.screen import refusal
+from tinygpt.evaluation.forgery_screen import refusal
+from tinygpt.evaluation.helper import Job
+from tinygpt.evaluation.sandbox import Sandbox
 from tinygpt.inference.postprocess import parses
 
 
@@ -18,19 +19,19 @@ class Attempt:
 
 
 def why_failed(
-    sandbox: Sandbox, attempts: Sequence[Attempt], on_done: Callable[[int, int], None] = lambda _done, _total: None
+    sandbox: Sandbox, attempts: Sequence[Attempt], on_progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> list[str]:
-    """For each attempt "" if its check passes, else why not. `on_done` is told how many of how many have been run."""
-    reasons = {attempt: _without_running(attempt) for attempt in attempts}
+    """For each attempt "" if its check passes, otherwise the reason. `on_progress` gets the number of checks that have
+    run, and of those to run."""
+    reasons = {attempt: _reason_without_running(attempt) for attempt in attempts}
     jobs = list({Job(attempt.code, attempt.check): None for attempt, reason in reasons.items() if not reason})
-    on_done(0, len(jobs))
-    verdicts = sandbox.run_all(jobs, lambda done: on_done(done, len(jobs)))
-    ran = dict(zip(jobs, verdicts, strict=True))
-    told = {attempt: reason or ran[Job(attempt.code, attempt.check)].reason for attempt, reason in reasons.items()}
-    return [told[attempt] for attempt in attempts]
+    on_progress(0, len(jobs))
+    verdicts = dict(zip(jobs, sandbox.run_all(jobs, lambda done: on_progress(done, len(jobs))), strict=True))
+    return [reasons[attempt] or verdicts[Job(attempt.code, attempt.check)].reason for attempt in attempts]
 
 
-def _without_running(attempt: Attempt) -> str:
+def _reason_without_running(attempt: Attempt) -> str:
+    """Why the attempt fails, if that can be seen without running it; otherwise ""."""
     if not attempt.code.strip():
         return "no answer"
     if not parses(attempt.code):

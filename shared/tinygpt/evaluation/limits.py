@@ -1,4 +1,4 @@
-"""How much one run of generated code may use."""
+"""Limits on one run of generated code."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,11 @@ MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes are in bytes, times in seconds. `folder_bytes` and `folder_entries` bound the working folder as a whole;
-    they are looked at a few times a second, so a run can pass them for a moment before it is killed."""
+    """Sizes are in bytes, times in seconds.
+
+    `folder_bytes` and `folder_entries` limit the working folder as a whole. They are checked a few times a second, so a
+    run can exceed them for a moment before it is killed.
+    """
 
     cpu_seconds: int = 2
     wall_seconds: float = 10.0

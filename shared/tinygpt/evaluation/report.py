@@ -1,5 +1,7 @@
-"""What an evaluation found, as plain data."""
+"""The result of an evaluation as plain data."""
 
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from pydantic import BaseModel, Field
@@ -10,7 +12,8 @@ from tinygpt.evaluation.pass_at_k import mean_pass_at_k, reported_ks
 
 
 class Answered(BaseModel):
-    """One side's answers to one row. The counts are out of the report's `samples`; `code` is the first answer."""
+    """The answers to one row, by the model alone or by the whole system. `code` is the first answer. The counts are out
+    of the report's `samples`."""
 
     code: str
     source: Source
@@ -19,11 +22,11 @@ class Answered(BaseModel):
     passed: int = 0
     retrieved: int = 0
     unanswered: int = 0
-    reason: str = Field(default="", description='Why the first one that failed did; "" if all passed.')
+    reason: str = Field(default="", description='Why the first failing answer failed; "" if all passed.')
 
 
 class RowOutcome(BaseModel):
-    """One row: what was asked and expected, what came, and the training row that is nearest."""
+    """One row: its prompt and expected code, the answers, and the nearest training row."""
 
     prompt: str
     expected: str
@@ -34,13 +37,13 @@ class RowOutcome(BaseModel):
     system: Answered
     nearest_prompt: str | None = None
     nearest_code: str | None = None
-    similarity: float = Field(default=0.0, description="0 to 100, of the sorted words of the two prompts.")
-    memorised: bool = Field(default=False, description="The model's code is the nearest training row's.")
-    seen_code: bool = Field(default=False, description="The model's code is that of some training row.")
+    similarity: float = Field(default=0.0, description="From 0 to 100, between the sorted words of the two prompts.")
+    memorised: bool = Field(default=False, description="The model's code is that of the nearest training row.")
+    seen_code: bool = Field(default=False, description="The model's code is that of any training row.")
 
 
 class BrokenRow(BaseModel):
-    """A row whose own code fails its check here: it is left out of every number."""
+    """A row whose own code fails its check on this machine. No number counts it."""
 
     prompt: str
     reason: str
@@ -73,7 +76,8 @@ class Score(BaseModel):
 
 
 class Novelty(BaseModel):
-    """Memorised against new, of the model's first answers. A share is None where there is no such row."""
+    """How many of the model's first answers are memorised and how many new. A pass rate is None if there is no such
+    row."""
 
     memorised_rows: int
     memorised_pass: float | None
@@ -97,7 +101,7 @@ class Novelty(BaseModel):
 
 
 class Group(BaseModel):
-    """The rows of one split, one family, or all of them."""
+    """The scores of some rows: a split, a topic, a family, or all."""
 
     name: str
     rows: int
@@ -116,8 +120,18 @@ class Group(BaseModel):
         )
 
 
+def groups_by(outcomes: Sequence[RowOutcome], samples: int, name_of: Callable[[RowOutcome], str]) -> list[Group]:
+    """One group per name, sorted by name. No groups if no row has a name."""
+    members: defaultdict[str, list[RowOutcome]] = defaultdict(list)
+    for outcome in outcomes:
+        members[name_of(outcome)].append(outcome)
+    if set(members) == {""}:
+        return []
+    return [Group.of(name or "(none)", members[name], samples) for name in sorted(members)]
+
+
 class EvaluationReport(BaseModel):
-    """Everything: `outcomes` has every row judged, and the groups are made from it."""
+    """The whole result. `outcomes` has every row that was judged; all scores follow from it."""
 
     model_id: str
     created_at: float = Field(description="Seconds since the epoch.")
@@ -126,17 +140,18 @@ class EvaluationReport(BaseModel):
     seed: int
     seconds: float
     training_rows: int
-    sandbox_layers: list[str] = Field(description="What generated code was held by, on the machine that ran it.")
+    sandbox_layers: list[str] = Field(description="What isolated the generated code on the machine that ran it.")
     what_this_is_not: str
     overall: Group
     by_split: list[Group]
-    by_topic: list[Group] = Field(description="A topic is what comes before the first dot of a family's name.")
+    by_topic: list[Group] = Field(description="A topic is the part of a family's name before its first dot.")
     by_family: list[Group]
     outcomes: list[RowOutcome]
     broken_rows: list[BrokenRow] = []
     rows_without_check: int = 0
 
     def summary(self) -> EvaluationSummary:
+        """The few numbers that a model's manifest keeps."""
         model, system = self.overall.model, self.overall.system
         splits = {group.name: group.model.pass_at_1 for group in self.by_split if group.name}
         return EvaluationSummary(
@@ -155,5 +170,5 @@ class EvaluationReport(BaseModel):
         )
 
     def failures(self) -> list[RowOutcome]:
-        """The rows that the model alone did not answer rightly every time."""
+        """The rows with at least one wrong answer by the model alone."""
         return [outcome for outcome in self.outcomes if outcome.model.passed < self.samples]

@@ -1,4 +1,4 @@
-"""How sure a share is (Wilson, "Probable Inference", 1927)."""
+"""Confidence interval of a share (Wilson, "Probable Inference", 1927)."""
 
 from math import sqrt
 
@@ -6,7 +6,7 @@ _Z95 = 1.959964
 
 
 def wilson_interval(share: float, rows: int) -> tuple[float, float]:
-    """The 95 % interval around a share of so many rows; (0, 1) where there are none."""
+    """The 95 % interval of a share of `rows` rows. (0, 1) if there are no rows."""
     if rows == 0:
         return 0.0, 1.0
     spread = _Z95**2 / rows

@@ -1,4 +1,4 @@
-"""The page's own CSS."""
+"""CSS of the HTML page."""
 
 STYLE = """
 :root {

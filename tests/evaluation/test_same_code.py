@@ -4,7 +4,7 @@ import pytest
 
 from tinygpt.data.bundled import bundled_rows
 from tinygpt.data.rows import read_rows
-from tinygpt.evaluation.syntax_tree import SameCode, normalised
+from tinygpt.evaluation.same_code import SameCode, normalised
 
 CODE = "def total(xs):\n    return sum(x.size for x in xs if x.name != 'a b')"
 

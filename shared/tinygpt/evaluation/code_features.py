@@ -1,8 +1,4 @@
-"""Answers that are refused unread by the interpreter, since they use what forges a pass and the expected code does not.
-
-The screen looks at the syntax tree only. It is there to make cheating plain, not to hold it: text that is put together
-at run time gets past it, and then meets the sandbox.
-"""
+"""Features of a text of Python that matter for forging a pass, read from its syntax tree."""
 
 import ast
 import builtins
@@ -10,123 +6,92 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tinygpt.evaluation.modules import HARMLESS_MODULES
 from tinygpt.inference.postprocess import tree_of
 
-_HARMLESS_DUNDER_NAMES = """
-__init__ __name__ __main__ __str__ __repr__ __doc__ __file__ __len__ __iter__ __next__ __enter__ __exit__ __call__
-__add__ __sub__ __mul__ __getitem__ __setitem__ __slots__ __post_init__ __all__ __version__ __author__ __future__
-"""
-HARMLESS_DUNDERS = frozenset(_HARMLESS_DUNDER_NAMES.split())
-_INTROSPECTION_NAMES = """
-eval exec compile globals locals vars getattr setattr delattr __import__ breakpoint
-"""
-INTROSPECTION = frozenset(_INTROSPECTION_NAMES.split())
 _PRIVATE_ON_NAMEDTUPLES = frozenset({"_replace", "_asdict", "_fields", "_make"})
-_INTERPRETER_NAMES = """
+_INTERNAL_NAMES = """
 f_back f_locals f_globals f_builtins f_code tb_frame tb_next gi_frame cr_frame ag_frame gi_code settrace setprofile
 addaudithook meta_path path_hooks excepthook unraisablehook displayhook mro
 """
-_INSIDE_THE_INTERPRETER = frozenset(_INTERPRETER_NAMES.split())
-_MAY_BE_SET = frozenset({"os.environ"})
+_INTERNALS = frozenset(_INTERNAL_NAMES.split())
 _DUNDER = re.compile(r"(?<!\w)__\w+?__(?!\w)")
 
 
-def refusal(code: str, *, expected: str, check: str) -> str | None:
-    """Why `code` is refused, in a few words; None if it may be run. Code that does not parse is left to the check."""
-    answer, model, trial = _features(code), _features(expected), _features(check)
-    if answer is None or model is None:
-        return None
-    surplus = answer.dunders - model.dunders - HARMLESS_DUNDERS
-    surplus |= answer.inside - model.inside
-    surplus |= answer.private - model.private
-    if model.builtins.isdisjoint(INTROSPECTION):
-        surplus |= answer.builtins & INTROSPECTION
-    if surplus:
-        return f"uses {min(surplus)}, which the expected code does not"
-    modules = answer.modules - model.modules - HARMLESS_MODULES
-    if modules:
-        return f"imports {min(modules)}, which the expected code does not"
-    stores = answer.module_stores - model.module_stores
-    if trial is not None:
-        imported = trial.modules | trial.imported_names
-        stores |= {place for place in answer.stores - model.stores if place.partition(".")[0] in imported}
-    if changed := stores - _MAY_BE_SET:
-        return f"changes {min(changed)}, which the expected code does not"
-    if trial is not None:
-        relied_on = (trial.builtins | trial.imported_names) & (answer.bound - answer.imported_names)
-        relied_on |= trial.builtins & answer.imported_names
-        if hidden := relied_on - model.bound:
-            return f"redefines {min(hidden)}, which the check relies on"
-    return None
-
-
 @dataclass
-class _Features:
-    """What of a text the screen compares. `bound` are names that its outermost level binds."""
+class CodeFeatures:
+    """What a text of Python uses and changes, as names."""
 
     dunders: set[str] = field(default_factory=set)
-    inside: set[str] = field(default_factory=set)
+    """Names like `__class__`, also inside string literals."""
+    internals: set[str] = field(default_factory=set)
+    """Names that reach into the interpreter, also inside string literals."""
     private: set[str] = field(default_factory=set)
+    """Private names of other objects and modules."""
     builtins: set[str] = field(default_factory=set)
     modules: set[str] = field(default_factory=set)
+    """Top-level modules that it imports."""
     imported_names: set[str] = field(default_factory=set)
+    """Names that its imports bind."""
     stores: set[str] = field(default_factory=set)
+    """Attributes that it sets or deletes, or whose items it sets or deletes, like `os.environ`."""
     bound: set[str] = field(default_factory=set)
+    """Names that its outermost level binds."""
 
     @property
     def module_stores(self) -> set[str]:
+        """The `stores` in what it imports."""
         return {place for place in self.stores if place.partition(".")[0] in self.imported_names}
 
 
-def _features(text: str) -> _Features | None:
+def code_features(text: str) -> CodeFeatures | None:
+    """The features of `text`, or None if it does not parse."""
     tree = tree_of(text)
     if tree is None:
         return None
-    found = _Features()
+    features = CodeFeatures()
     for node in ast.walk(tree):
         for name in _names(node):
             if _DUNDER.fullmatch(name):
-                found.dunders.add(name)
-            if name in _INSIDE_THE_INTERPRETER:
-                found.inside.add(name)
+                features.dunders.add(name)
+            if name in _INTERNALS:
+                features.internals.add(name)
         match node:
             case ast.Constant(value=str(value)):
-                found.dunders.update(_DUNDER.findall(value))
-                found.inside.update(_INSIDE_THE_INTERPRETER.intersection(re.findall(r"\w+", value)))
+                features.dunders.update(_DUNDER.findall(value))
+                features.internals.update(_INTERNALS.intersection(re.findall(r"\w+", value)))
             case ast.Name(id=name) if hasattr(builtins, name):
-                found.builtins.add(name)
+                features.builtins.add(name)
             case ast.Call(func=ast.Name(id="type"), args=[_, _, _]):
-                found.inside.add("type() to make a class")
+                features.internals.add("type() to make a class")
             case ast.Import(names=aliases):
-                found.modules.update(alias.name.partition(".")[0] for alias in aliases)
-                found.imported_names.update(alias.asname or alias.name.partition(".")[0] for alias in aliases)
+                features.modules.update(alias.name.partition(".")[0] for alias in aliases)
+                features.imported_names.update(alias.asname or alias.name.partition(".")[0] for alias in aliases)
             case ast.ImportFrom(module=module, names=aliases):
-                found.modules.add((module or ".").partition(".")[0])
-                found.imported_names.update(alias.asname or alias.name for alias in aliases)
-                found.private.update(
+                features.modules.add((module or ".").partition(".")[0])
+                features.imported_names.update(alias.asname or alias.name for alias in aliases)
+                features.private.update(
                     a.name for a in aliases if a.name.startswith("_") and not _DUNDER.fullmatch(a.name)
                 )
                 if module == "sys" and any(alias.name == "modules" for alias in aliases):
-                    found.inside.add("sys.modules")
+                    features.internals.add("sys.modules")
             case ast.Attribute(value=owner, attr=name, ctx=context):
                 if name.startswith("_") and not _DUNDER.fullmatch(name) and not _is_own(owner, name):
-                    found.private.add(name)
+                    features.private.add(name)
                 if name == "modules" and isinstance(owner, ast.Name) and owner.id == "sys":
-                    found.inside.add("sys.modules")
+                    features.internals.add("sys.modules")
                 if not isinstance(context, ast.Load) and (place := _dotted(node)):
-                    found.stores.add(place)
+                    features.stores.add(place)
             case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()) if isinstance(owner, ast.Attribute):
                 if place := _dotted(owner):
-                    found.stores.add(place)
+                    features.stores.add(place)
             case _:
                 pass
-    found.bound = set(_bound(tree.body))
-    return found
+    features.bound = set(_bound(tree.body))
+    return features
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """The names that a node spells out itself."""
+    """The names written in the node itself, not in its children."""
     match node:
         case (
             ast.Name(id=name) | ast.Attribute(attr=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name)
@@ -145,12 +110,12 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 
 def _is_own(owner: ast.expr, name: str) -> bool:
-    """Private attributes that are a class's own affair."""
+    """True for private attributes that a class may use of itself: `self._x`, and those of a named tuple."""
     return name in _PRIVATE_ON_NAMEDTUPLES or (isinstance(owner, ast.Name) and owner.id in {"self", "cls", "other"})
 
 
 def _dotted(node: ast.expr) -> str:
-    """`a.b.c`, or "" where it does not begin with a name."""
+    """`a.b.c` as text. "" if the chain of attributes does not begin with a name."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -159,7 +124,7 @@ def _dotted(node: ast.expr) -> str:
 
 
 def _bound(body: list[ast.stmt]) -> Iterator[str]:
-    """Names that these statements bind in the namespace they run in, and what functions in them declare global."""
+    """Names that these statements bind in their own namespace, and names that functions in them declare global."""
     pending: list[ast.AST] = list(body)
     while pending:
         node = pending.pop()
@@ -172,7 +137,7 @@ def _bound(body: list[ast.stmt]) -> Iterator[str]:
                 continue
             case ast.Lambda():
                 continue
-            case ast.comprehension(iter=source, ifs=conditions):  # its target is its own
+            case ast.comprehension(iter=source, ifs=conditions):  # the target is local to the comprehension
                 pending += [source, *conditions]
                 continue
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()):

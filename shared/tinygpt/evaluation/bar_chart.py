@@ -1,4 +1,4 @@
-"""Bars as inline SVG: shares from 0 to 1, a row a label, a bar a series. Colours come from the page's own CSS."""
+"""A bar chart as inline SVG. Each row has a label and one bar per series. Colours come from the page's CSS."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from html import escape
 
 _LEFT, _PLOT, _RIGHT = 250, 390, 150
 _BAR, _GAP, _AXIS = 11, 9, 18
-_LONGEST_LABEL = 38
+_MAX_LABEL_LENGTH = 38
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A share, and the interval in which it is meant to lie."""
+    """A share from 0 to 1, and its confidence interval."""
 
     share: float
     interval: tuple[float, float]
@@ -19,7 +19,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarRow:
-    """A label, a bar for each series in order, and a note at the right."""
+    """A label, one bar per series, and a note at the right."""
 
     label: str
     bars: tuple[Bar, ...]
@@ -27,7 +27,7 @@ class BarRow:
 
 
 def bar_chart(title: str, rows: Sequence[BarRow]) -> str:
-    """The chart as an `<svg>` element. The nth series has the CSS class `series-n`."""
+    """The chart as an `<svg>` element. Bars of series n, counted from 0, have the CSS class `series-n`."""
     height = _AXIS
     parts: list[str] = []
     for row in rows:
@@ -46,7 +46,7 @@ def bar_chart(title: str, rows: Sequence[BarRow]) -> str:
 
 
 def _label(row: BarRow, middle: float) -> str:
-    label = row.label if len(row.label) <= _LONGEST_LABEL else row.label[: _LONGEST_LABEL - 1] + "…"
+    label = row.label if len(row.label) <= _MAX_LABEL_LENGTH else row.label[: _MAX_LABEL_LENGTH - 1] + "…"
     shares = " / ".join(f"{bar.share:.0%}" for bar in row.bars)
     return (
         f'<text class="label" x="{_LEFT - 8}" y="{middle + 4}" text-anchor="end">{escape(label)}</text>'

@@ -1,25 +1,25 @@
-"""The report as one HTML file: no script, no address outside, readable in light and dark."""
+"""The report as one HTML file, without scripts or links to other files, in light and dark."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from tinygpt.evaluation.bars import Bar, BarRow, bar_chart
-from tinygpt.evaluation.page_style import STYLE
+from tinygpt.evaluation.bar_chart import Bar, BarRow, bar_chart
+from tinygpt.evaluation.html_page_style import STYLE
 from tinygpt.evaluation.report import Answered, EvaluationReport, Group, RowOutcome, Score
 from tinygpt.evaluation.wilson import wilson_interval
 
-MOST_EXAMPLES = 200
+MAX_EXAMPLES = 200
 _LEGEND = (
     '<p class="legend"><span class="key series-0"></span> model alone '
     '<span class="key series-1"></span> whole system '
-    '<span class="faint">thin lines: 95 % intervals (Wilson); at the right: the shares, and of how many rows</span></p>'
+    '<span class="faint">thin lines: 95 % confidence intervals (Wilson); at the right: shares and rows</span></p>'
 )
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def render_page(report: EvaluationReport) -> str:
-    """The whole page. Whatever was generated is escaped."""
+    """The whole page. All text of rows and answers is escaped."""
     when = datetime.fromtimestamp(report.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
     how = "greedy" if report.temperature == 0 else f"temperature {report.temperature:g}"
     sections = [
@@ -34,7 +34,7 @@ def render_page(report: EvaluationReport) -> str:
         _charts("By family, worst first", sorted(report.by_family, key=lambda g: g.model.pass_at_1), folded=True),
         _failures(report),
         _broken(report),
-        f"<section><h2>What generated code was held by</h2><p>{escape(', '.join(report.sandbox_layers)) or 'nothing'}"
+        f"<section><h2>What isolated the generated code</h2><p>{escape(', '.join(report.sandbox_layers)) or 'nothing'}"
         f"</p><p>{escape(report.what_this_is_not)}</p></section>",
     ]
     return (
@@ -63,7 +63,7 @@ def _tiles(report: EvaluationReport) -> str:
 
 
 def _charts(title: str, groups: Sequence[Group], *, folded: bool = False) -> str:
-    """A group's pass@1 as bars, its other shares as a table."""
+    """pass@1 of each group as bars, and all its shares as a table."""
     if not groups:
         return ""
     rows = [
@@ -88,12 +88,12 @@ def _charts(title: str, groups: Sequence[Group], *, folded: bool = False) -> str
     table = f"<details><summary>As a table</summary><table>{head}{lines}</table></details>"
     body = f"{_LEGEND}{bar_chart(f'pass@1 {title}', rows)}{table}"
     if folded:
-        body = f"<details><summary>{len(groups)} of them</summary>{body}</details>"
+        body = f"<details><summary>{len(groups)} groups</summary>{body}</details>"
     return f"<section><h2>{escape(title)}</h2>{body}</section>"
 
 
 def _other_shares(groups: Sequence[Group]) -> str:
-    """Every share but pass@1, as bars."""
+    """The other shares of each group as bars."""
     rows = []
     for group in groups:
         sides = (group.model, group.system)
@@ -104,7 +104,7 @@ def _other_shares(groups: Sequence[Group]) -> str:
         }.items():
             bars = tuple(Bar(share, wilson_interval(share, group.rows)) for share in shares)
             rows.append(BarRow(f"{group.name}: {name}", bars, f"of {group.rows:,}"))
-    title = "Whole Python, exact match, answered by retrieval"
+    title = "Parses, exact match, answered by retrieval"
     return f"<section><h2>{title}</h2>{_LEGEND}{bar_chart(title, rows)}</section>"
 
 
@@ -118,8 +118,8 @@ def _line(name: str, rows: str, *shares: float | None) -> str:
 
 
 def _novelty(groups: Sequence[Group]) -> str:
-    head = "<tr><th></th><th>rows</th><th>memorised</th><th>pass@1 of these</th><th>pass@1 of the new</th>"
-    head += "<th>code seen anywhere in training</th><th>similarity of the nearest prompt</th></tr>"
+    head = "<tr><th></th><th>rows</th><th>memorised</th><th>pass@1, memorised</th><th>pass@1, new</th>"
+    head += "<th>code seen in training</th><th>similarity of the nearest prompt</th></tr>"
     lines = ""
     for group in groups:
         new, rows = group.novelty, max(1, group.rows)
@@ -133,8 +133,8 @@ def _novelty(groups: Sequence[Group]) -> str:
             new.mean_similarity / 100,
         )
     return (
-        "<section><h2>Memorised or new</h2><p>An answer is memorised if it is, but for spaces and quotes, the code of "
-        f"the training prompt that is nearest to the one asked.</p><table>{head}{lines}</table></section>"
+        "<section><h2>Memorised or new</h2><p>An answer is memorised if it is the code of the nearest training prompt. "
+        f"Spaces, quotes and comments do not count.</p><table>{head}{lines}</table></section>"
     )
 
 
@@ -142,10 +142,10 @@ def _failures(report: EvaluationReport) -> str:
     failures = report.failures()
     if not failures:
         return "<section><h2>Failing examples</h2><p>None.</p></section>"
-    shown = failures[:: max(1, -(-len(failures) // MOST_EXAMPLES))]
-    note = f"{len(failures):,} rows failed; {len(shown):,} of them, evenly chosen, are shown."
+    shown = failures[:: max(1, -(-len(failures) // MAX_EXAMPLES))]
+    note = f"{len(failures):,} rows failed. {len(shown):,} of them are shown, evenly spaced."
     examples = "".join(_example(outcome, report.samples) for outcome in shown)
-    return f"<section><h2>Failing examples</h2><p>{note} The JSON report has all.</p>{examples}</section>"
+    return f"<section><h2>Failing examples</h2><p>{note} The JSON report has all of them.</p>{examples}</section>"
 
 
 def _example(outcome: RowOutcome, samples: int) -> str:
@@ -180,6 +180,6 @@ def _broken(report: EvaluationReport) -> str:
     items = "".join(f"<li>{escape(row.prompt)}: {escape(row.reason)}</li>" for row in report.broken_rows)
     return (
         "<section><h2>Rows left out</h2><p>"
-        f"{report.rows_without_check:,} have no check; the own code of {len(report.broken_rows):,} fails its check "
-        f"here.</p><ul>{items}</ul></section>"
+        f"{report.rows_without_check:,} rows have no check. {len(report.broken_rows):,} rows have code that fails its "
+        f"own check on this machine.</p><ul>{items}</ul></section>"
     )

@@ -1,4 +1,4 @@
-"""The report on a terminal."""
+"""The report as tables for a terminal."""
 
 from collections.abc import Iterator
 
@@ -10,17 +10,17 @@ from rich.text import Text
 
 from tinygpt.evaluation.report import EvaluationReport, Group
 
-MOST_FAMILIES = 15
-MOST_EXAMPLES = 5
-_LONGEST_NAME = 27
+MAX_FAMILIES = 15
+MAX_EXAMPLES = 5
+_MAX_NAME_WIDTH = 27
 _LEGEND = (
-    "In percent. Model alone: pass@k, whole Python, expected syntax tree, memorised (the nearest training prompt's "
-    "code). Whole system: pass@1, by retrieval, no answer."
+    "In percent. Model alone: pass@k; parse: complete Python; exact: the expected syntax tree; memo: memorised (the "
+    "code of the nearest training prompt). Whole system: sys: pass@1; retr: answered by retrieval; none: no answer."
 )
 
 
 def render_tables(report: EvaluationReport) -> Iterator[RenderableType]:
-    """What to print: all rows, each split, each topic; the families that fail most; a few failing examples."""
+    """What to print: scores of all rows, splits and topics, the families that fail most, and a few failing rows."""
     yield _table("", [report.overall, *report.by_split], report)
     yield Text(_LEGEND)
     if report.by_topic:
@@ -29,21 +29,21 @@ def render_tables(report: EvaluationReport) -> Iterator[RenderableType]:
         (group for group in report.by_family if group.model.pass_at_1 < 1), key=lambda group: group.model.pass_at_1
     )
     if worst:
-        yield _table(f"Families, worst first ({len(worst)} below 100 %)", worst[:MOST_FAMILIES], report)
+        yield _table(f"Families, worst first ({len(worst)} below 100 %)", worst[:MAX_FAMILIES], report)
     failures = report.failures()
     if failures:
         yield _examples(report)
     if report.broken_rows or report.rows_without_check:
         yield Text(
-            f"Left out: {report.rows_without_check:,} rows without a check, "
-            f"{len(report.broken_rows):,} whose own code fails its check here."
+            f"Left out: {report.rows_without_check:,} rows without a check, and "
+            f"{len(report.broken_rows):,} rows whose own code fails its check on this machine."
         )
-    yield Text(f"Generated code was held by: {', '.join(report.sandbox_layers)}.")
+    yield Text(f"Generated code was isolated by: {', '.join(report.sandbox_layers)}.")
 
 
 def _table(title: str, groups: list[Group], report: EvaluationReport) -> Table:
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True, max_width=_LONGEST_NAME)
+    table.add_column("", no_wrap=True, max_width=_MAX_NAME_WIDTH)
     ks = list(report.overall.model.pass_at_k)
     for heading in ["rows", *(f"pass\n@{k}" for k in ks), "parse", "exact", "memo"]:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -64,10 +64,10 @@ def _percent(share: float) -> str:
 
 def _examples(report: EvaluationReport) -> Table:
     failures = report.failures()
-    table = Table(title=f"Failing: {len(failures):,} rows, some of them", title_justify="left", show_lines=True)
+    table = Table(title=f"Some of the {len(failures):,} failing rows", title_justify="left", show_lines=True)
     for heading in ("prompt", "expected", "model alone", "why"):
         table.add_column(heading, overflow="fold", ratio=1)
-    for outcome in failures[:: max(1, len(failures) // MOST_EXAMPLES)][:MOST_EXAMPLES]:
+    for outcome in failures[:: max(1, len(failures) // MAX_EXAMPLES)][:MAX_EXAMPLES]:
         table.add_row(
             Text(outcome.prompt), Text(outcome.expected), Text(outcome.model.code), Text(outcome.model.reason)
         )

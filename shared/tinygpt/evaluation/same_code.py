@@ -1,4 +1,4 @@
-"""Whether two texts are the same code, whatever their spaces, quotes and comments."""
+"""Comparison of code by its syntax tree, so that spaces, quotes and comments do not count."""
 
 import ast
 import keyword
@@ -15,19 +15,19 @@ _WORD = re.compile(r"\w+")
 
 @lru_cache(maxsize=2**18)
 def normalised(code: str) -> str:
-    """The syntax tree as text; the text itself, stripped, where it does not parse."""
+    """The syntax tree as text. If `code` does not parse, `code` itself, stripped."""
     tree = tree_of(code)
-    with suppress(RecursionError):  # a tree may be deeper than `dump` goes
+    with suppress(RecursionError):  # the tree may be too deep for `dump`
         if tree is not None:
             return ast.dump(tree)
     return code.strip()
 
 
 class SameCode:
-    """`code in SameCode(codes)`: whether one of many codes is the same.
+    """`code in SameCode(codes)` is true if one of `codes` has the same syntax tree.
 
-    To make a tree takes longer than all else here. What has the same tree has the same names, so only the codes with
-    all the names of the one that is asked for are parsed.
+    Parsing takes most of the time here. The same tree has the same names, so only those codes are parsed that contain
+    all names of `code`.
     """
 
     def __init__(self, codes: Iterable[str]) -> None:
@@ -38,13 +38,13 @@ class SameCode:
                 self._with_word[word].add(i)
 
     def __contains__(self, code: str) -> bool:
-        having = sorted((self._with_word.get(word, set()) for word in _words(code)), key=len)
-        candidates = having[0].intersection(*having[1:]) if having else self._without_other_words(code)
+        by_word = sorted((self._with_word.get(word, set()) for word in _words(code)), key=len)
+        candidates = by_word[0].intersection(*by_word[1:]) if by_word else self._without_names(code)
         return any(normalised(self._codes[i]) == normalised(code) for i in candidates)
 
-    def _without_other_words(self, code: str) -> list[int]:
-        """The codes whose words are keywords, numbers and words of this code, which has no names; all of them where
-        it has names that Python may read as others."""
+    def _without_names(self, code: str) -> list[int]:
+        """The codes that may equal `code`, which has no ASCII names: those with no words except keywords, numbers and
+        the words of `code`. All codes if `code` is not ASCII, because Python may normalise its names."""
         if not code.isascii():
             return list(range(len(self._codes)))
         allowed = {*_WORD.findall(code), *keyword.kwlist}
@@ -56,7 +56,7 @@ class SameCode:
 
 
 def _words(code: str) -> set[str]:
-    """Words that every text of the same code has: its names (but Python reads some letters beyond ASCII as others)."""
+    """Words that every text with the same tree has: its ASCII names. Python normalises some other names."""
     tree = tree_of(code)
     if tree is None:
         return set(_WORD.findall(code))
