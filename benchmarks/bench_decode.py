@@ -1,12 +1,12 @@
-"""How fast ours generates, against its peers: same weights, prompts, sampling and cores, in one run.
+"""How fast ours generates, compared with its peers: same weights, prompts, sampling and cores, in one run.
 
     make bench-decode ARGS="--nanogpt ../nanoGPT --llama-server .../llama-server"    # everything: half an hour
     make bench-decode                                                                # without those two
     make bench-decode ARGS=--quick                                                   # two minutes: does it all work?
     make bench-decode ARGS="--only http,start-up --sizes tiny"                       # some cells
 
-Greedy texts are compared first. benchmarks/README.md says how each side is measured, and where the sides differ.
-Nothing else should run meanwhile. Writes decode.json and decode.md.
+Greedy texts are compared first. benchmarks/README.md says how each side is measured, and in what the sides differ.
+Run nothing else on the machine. Writes decode.json and decode.md.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.bench_train import machine
 from benchmarks.decode_report import Results, Share, markdown, speeds
 from benchmarks.decoding_ceiling import BYTES_A_WEIGHT, product_gflops, read_gigabytes_a_second
 from benchmarks.decoding_cells import Model, compare_texts, measure_cell, sides
@@ -39,6 +38,7 @@ from benchmarks.decoding_models import (
     prompts,
 )
 from benchmarks.decoding_sides import CHECKPOINT, CTRANSLATE2, GGUF, HUGGING_FACE, ONNX, OURS
+from benchmarks.machine import machine
 from benchmarks.reports import compact_json
 from benchmarks.serving_cells import serve, start_up
 from tinygpt.durable import write_whole
@@ -71,7 +71,7 @@ class Options:
 
 
 def bench(options: Options) -> Results:
-    """Run every cell; what is measured is written after each, so that an interruption loses little."""
+    """Run every cell. The report is written after each, so that an interruption loses little."""
     started = time.perf_counter()
     results = Results()
     with tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as name:
@@ -161,7 +161,7 @@ def _make_model(name: str, root: Path, steps: int | None) -> Model:
 
 
 def _shares(options: Options, model: Model, streams: int, measured: dict[str, dict[int, float]]) -> list[Share]:
-    """Of our sides: bytes of weights over bandwidth for one stream, operations over products for many."""
+    """Our sides' shares of the ceiling: of bandwidth for one stream, of a matrix product's operations for many."""
     config = load_checkpoint(model.folder / CHECKPOINT).model.config
     positions = range(_PROMPT_TOKENS, _PROMPT_TOKENS + _NEW_TOKENS)
     found = []
@@ -210,17 +210,17 @@ def _write(options: Options, results: Results, seconds: float) -> None:
     }
     options.out.mkdir(parents=True, exist_ok=True)
     write_whole(options.out / "decode.json", compact_json(report))
-    told = (
+    summary = (
         f"{facts['processor']}, cores {options.cores}, torch {facts['packages']['torch']}, {facts['at'][:10]}. "
         f"Temperature 0.8, top-p 0.9, repetition penalty 1.2; prompts of {_PROMPT_TOKENS} tokens, {_NEW_TOKENS} new "
         f"(64 over HTTP). Medians of {options.repetitions} alternating repetitions (ranges); took {seconds:.0f} s. "
         f"{_disturbance(results)}"
     )
-    write_whole(options.out / "decode.md", f"{told}\n\n{markdown(results)}\n")
+    write_whole(options.out / "decode.md", f"{summary}\n\n{markdown(results)}\n")
 
 
 def _disturbance(results: Results) -> str:
-    """How much of its core the one stream had that had least: little, and the figures are those of a busy machine."""
+    """Cores used by one stream, the lowest of all: a low number means that the machine was busy."""
     used = [one.speed.cores_used for one in results.decoded if one.streams == 1]
     return f"Of its core, a single stream used at least {min(used):.0%}." if used else ""
 
@@ -278,7 +278,7 @@ def _parse(arguments: Sequence[str] | None) -> Options:
         type=Path,
         default=Path(__file__).parent / "results",
         metavar="FOLDER",
-        help="where the reports go (default: benchmarks/results)",
+        help="folder for the reports (default: benchmarks/results)",
     )
     parsed = vars(parser.parse_args(arguments))
     quick = parsed.pop("quick")

@@ -1,9 +1,9 @@
-"""What a run's data costs as rows grow: to prepare once, to open, to draw batches from, to start a run and to step.
+"""What a run's data costs as rows grow: preparing them once, opening them, drawing batches, starting a run, stepping.
 
     make bench-rows                                      # 1k to 1M synthetic rows
     make bench-rows ARGS="--rows 1000 10000"
 
-Each size is measured in a process of its own. Memory is what it has beyond that of the process before: `own` is its
+Each size is measured in a process of its own. Memory is the growth during the measurement: `own` belongs to the process
 alone, `mapped` are pages of the store's files, which the system takes back when it needs them.
 """
 
@@ -51,9 +51,9 @@ class Built:
 @dataclass(frozen=True)
 class Drawn:
     open_seconds: float
-    """Until the store is open."""
+    """Time to open the store."""
     first_batch_seconds: float
-    """From there until the first batch: the lengths and the epoch's order included."""
+    """From there to the first batch, including the lengths and the epoch's order."""
     batch_milliseconds: float
     """The mean of the batches after the first."""
     padding: float

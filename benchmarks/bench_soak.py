@@ -5,7 +5,7 @@
 
 More clients than slots ask for answers of one token to more than the context holds, whole and streamed; some go away in
 the middle of an answer; every few seconds another model is promoted and loaded under all of them. Every request is
-counted, here and by the server. Writes soak.json; ends with status 1 where something is not as it should be.
+counted, here and by the server. Writes soak.json. Exits 1 if there is a problem.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench_train import machine
 from benchmarks.decoding_models import SAMPLING, Sampling, make_checkpoint, prompts
 from benchmarks.http_load import Exchange, drive
+from benchmarks.machine import machine
 from benchmarks.reports import compact_json
 from benchmarks.servers import ModelServer, Process, make_volume
 from tinygpt.durable import write_whole
@@ -33,7 +33,7 @@ from tinygpt.runtime.volume import Volume
 
 _LENGTHS = (1, 8, 64, 200, 4096)
 _GROWTH = 1.1
-"""Resident memory at the end over that after the first fifth: what is still flat."""
+"""Largest ratio of the memory at the end to that after a fifth that still counts as flat."""
 _SETTLES_WITHIN = 30.0
 _RELOAD_CLIENTS = 32
 
@@ -55,11 +55,11 @@ class Soaked:
     """Four samples a second."""
     running_at_the_end: float
     counted_by_the_server: int
-    """Sequences by what ended them, in all."""
+    """Sequences that ended, for whatever reason."""
 
     @property
     def growth(self) -> float:
-        """Of memory, from the first fifth to the end."""
+        """Resident memory at the end relative to that after a fifth of the time."""
         return self.resident_mib[-1] / self._resident_after_a_fifth
 
     @property
@@ -80,14 +80,14 @@ class Soaked:
         if self.running_at_the_end:
             found.append(f"{self.running_at_the_end:g} slots were never freed")
         if self.counted_by_the_server != self.sent:
-            found.append(f"the server counted {self.counted_by_the_server} requests where {self.sent} were sent")
+            found.append(f"the server counted {self.counted_by_the_server} requests, but {self.sent} were sent")
         if self.promotions and len(self.answers_by_model) < 2:
             found.append("no promoted model ever answered")
         return found
 
 
 def soak(home: Path, *, seconds: float, clients: int, promote_every: float, cores: set[int], steps: int) -> Soaked:
-    """Serve two small models by turns, under load for `seconds`."""
+    """Serve two small models in alternation, under load for `seconds`."""
     checkpoints = [home / f"{seed}.pt" for seed in range(2)]
     for seed, path in enumerate(checkpoints):
         make_checkpoint(SIZES["tiny"], path, steps, seed)
@@ -116,7 +116,7 @@ def soak(home: Path, *, seconds: float, clients: int, promote_every: float, core
 
 
 def _requests(server: ModelServer) -> tuple[list[bytes], set[bytes]]:
-    """Requests of every length, whole and streamed, and those that a client gives up: every fifth, all streamed."""
+    """Requests of every length, whole and streamed, and those that the client gives up: every fifth, all streamed."""
     texts = prompts(64)
     greedy = Sampling(temperature=0.0)
     requests, given_up = [], set()
@@ -132,7 +132,7 @@ def _requests(server: ModelServer) -> tuple[list[bytes], set[bytes]]:
 
 
 class _Beside:
-    """What happens next to the load: promotions by turns, and a look at the server's memory, from a thread."""
+    """A thread beside the load, which promotes the two models in alternation and samples the server's memory."""
 
     def __init__(self, process: Process, volume: Volume, promote_every: float) -> None:
         self.promotions = 0
@@ -161,7 +161,7 @@ class _Beside:
 
 
 def _settle(process: Process) -> None:
-    """Wait until nothing runs, or for as long as that may take."""
+    """Wait until nothing runs, at most `_SETTLES_WITHIN` seconds."""
     deadline = time.monotonic() + _SETTLES_WITHIN
     while _of(_metrics(process), "tinygpt_num_requests_running") and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -179,7 +179,7 @@ def _of(metrics: str, name: str) -> float:
 
 
 def _model(exchange: Exchange) -> str:
-    """The model that wrote an answer: the last event of a stream has it too."""
+    """The model that wrote an answer. In a stream, the last event names it."""
     if exchange.body.startswith(b"{"):
         return str(json.loads(exchange.body)["model"])
     return str([event for _, event in exchange.events()][-1]["model"])
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report = {"machine": machine(), "soak": soaked.to_json(), "problems": problems}
     write_whole(options.out / "soak.json", compact_json(report))
     print(json.dumps(soaked.to_json(), indent=1))
-    print(*problems or ["As it should be: nothing lost, memory flat, every slot free."], sep="\n")
+    print(*problems or ["No problems: nothing lost, memory flat, every slot free."], sep="\n")
     sys.exit(bool(problems))
 
 

@@ -6,62 +6,33 @@
     make bench-train ARGS=--ceiling                                   # instead: the processor's arithmetic used
     make bench-train ARGS=--service-overhead                          # instead: what the service costs a run
 
-Every run has a process of its own; sides and seeds alternate. Seconds are the optimiser's, evaluation excluded; losses
-are nats per labelled token (a character of code, <EOS>) over all validation rows. Nothing else should run meanwhile.
+Every run has a process of its own; sides and seeds alternate. Seconds are the optimiser's, evaluation excluded. Losses
+are nats per labelled token (a character of code, <EOS>) over all validation rows. Run nothing else on the machine.
 Writes train.json, train.md and train.svg (ceiling.json, ceiling.md; service-overhead.json, service-overhead.md).
 """
 
-import argparse
-import importlib.metadata
 import multiprocessing
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import psutil
 import torch
 
 from benchmarks.ceiling import Ceiling, measure_ceiling
+from benchmarks.curves import Curve, follow
+from benchmarks.machine import machine
 from benchmarks.reports import compact_json
 from benchmarks.service_overhead import Timed, bare_run, service_run
+from benchmarks.train_options import Options, as_settings, parse
 from benchmarks.train_report import Run, Spread, compare, plot, table
-from benchmarks.training_sides import BASELINE_NETWORKS, Curve, SideName, Size, follow, load_data, make_side
-from tinygpt.data.bundled import bundled_rows
-from tinygpt.durable import sha256_of, write_whole
-
-_ROOT = Path(__file__).resolve().parents[1]
-_SHARED_TRAINING = _ROOT.parent / "shared" / "data" / "codealpaca-python.train.jsonl"
-_SHARED_VALIDATION = _ROOT.parent / "shared" / "data" / "codealpaca-python.val.jsonl"
-_PACKAGES = ("torch", "numpy", "tinygpt-stack")
+from benchmarks.training_sides import SideName, Size, load_data, make_side
+from tinygpt.durable import write_whole
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Options:
-    """The command line."""
-
-    sizes: list[Size]
-    seconds: float
-    seeds: int
-    short_budgets: list[float]
-    throughput_seconds: float
-    evaluations: int
-    context_length: int
-    threads: int | None
-    nanogpt: Path | None
-    train: Path
-    val: Path | None
-    out: Path
-    ceiling: bool
-    service_overhead: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +48,7 @@ class Job:
 
 
 def jobs(options: Options) -> Iterator[Job]:
-    """In the order in which they run: each side's share of a machine that slows down, or warms up, is the same."""
+    """In the order in which they run. Sides alternate, so that a machine that slows down slows all of them."""
     short = [seconds for seconds in options.short_budgets if seconds < options.seconds]
     for seed in range(options.seeds):
         for size in options.sizes:
@@ -96,7 +67,7 @@ def measure(options: Options, job: Job) -> Curve:
 
 def bench_curves(options: Options) -> None:
     runs: list[Run] = []
-    report = {"settings": _settings(options), "machine": machine()}
+    report = {"settings": as_settings(options), "machine": machine()}
     for job in jobs(options):
         curve = _in_child(measure, options, job)
         runs.append(Run(job.side, job.size, job.seed, job.budget, curve))
@@ -104,7 +75,7 @@ def bench_curves(options: Options) -> None:
             f"{job.side}, {job.size}, seed {job.seed}, {job.budget:g} s: best {curve.best:.3f} nats, "
             f"{curve.tokens_per_second:,.0f} labelled tokens/s, {curve.cores_used} cores used"
         )
-        # After every run: what is measured so far survives an interruption.
+        # Written after every run, so that an interruption loses one at most.
         _write(options.out / "train.json", report | {"runs": [asdict(run) for run in runs]})
     comparisons = compare(runs)
     figures = [comparison.to_json() for comparison in comparisons]
@@ -112,7 +83,7 @@ def bench_curves(options: Options) -> None:
     against = "nanoGPT's model.py" if options.nanogpt else "the network of `classic`"
     text = (
         f"Baseline: {against}, padded. {options.seconds:g} s of optimiser time, seeds: {options.seeds}. "
-        f"{_told(machine())} {_disturbance(runs)}\n"
+        f"{_described(machine())} {_disturbance(runs)}\n"
         f"Medians over the seeds (ranges); a ratio above 1 is in our favour.\n\n{table(comparisons)}"
     )
     write_whole(options.out / "train.md", text + "\n")
@@ -121,7 +92,7 @@ def bench_curves(options: Options) -> None:
 
 
 def _disturbance(runs: Sequence[Run]) -> str:
-    """How much of the processor the run had that had least: little, and its figures are those of a busy machine."""
+    """Cores used, of all runs and of the run with the fewest: a low number means that the machine was busy."""
     least = min(runs, key=lambda run: run.curve.cores_used)
     return (
         f"Cores used: median {statistics.median(run.curve.cores_used for run in runs):.2f}, "
@@ -158,7 +129,7 @@ def bench_ceiling(options: Options) -> None:
 
 
 def bench_service_overhead(options: Options) -> None:
-    """Bare and service runs by turns; the overhead is that of a pair."""
+    """Bare and service runs alternate. The overhead is the difference within a pair."""
     rows: list[dict[str, Any]] = []
     lines = [
         "| size | bare, ms a step | service, ms a step | overhead, % | without evaluations and their checkpoints, % |",
@@ -209,47 +180,14 @@ def _in_child(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -
 # -- what goes into the reports
 
 
-def machine() -> dict[str, Any]:
-    """What the figures depend on beside the code."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "bf16": torch.cpu._is_avx512_bf16_supported(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": platform.platform(),
-        "load_average": os.getloadavg(),
-        "environment": {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "MKL_", "KMP_"))},
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _told(facts: dict[str, Any]) -> str:
+def _described(facts: dict[str, Any]) -> str:
     return f"{facts['processor']}, {facts['cores']} cores, torch {facts['packages']['torch']}, {facts['at'][:10]}."
-
-
-def _settings(options: Options) -> dict[str, Any]:
-    """The command line, with files as their name and hash."""
-    files = {name: getattr(options, name) for name in ("train", "val")}
-    files["nanogpt"] = options.nanogpt / "model.py" if options.nanogpt else None
-    described = {name: {"file": path.name, "sha256": sha256_of(path)} if path else None for name, path in files.items()}
-    return {name: value for name, value in asdict(options).items() if name != "out"} | described
 
 
 def _finish(options: Options, name: str, measured: Sequence[dict[str, Any]], lines: str) -> None:
     facts = machine()
-    _write(options.out / f"{name}.json", {"settings": _settings(options), "machine": facts, "measured": measured})
-    text = f"{options.throughput_seconds:g} s a run, seeds: {options.seeds}, medians. {_told(facts)}\n\n{lines}"
+    _write(options.out / f"{name}.json", {"settings": as_settings(options), "machine": facts, "measured": measured})
+    text = f"{options.throughput_seconds:g} s a run, seeds: {options.seeds}, medians. {_described(facts)}\n\n{lines}"
     write_whole(options.out / f"{name}.md", text + "\n")
     _say(text)
 
@@ -262,118 +200,8 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-# -- the command line
-
-
-def _parse(arguments: Sequence[str] | None) -> Options:
-    parser = argparse.ArgumentParser(
-        prog="make bench-train ARGS=...", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--sizes", type=_sizes, default="tiny,small", help="tiny, small, or both with a comma (default: both)"
-    )
-    parser.add_argument(
-        "--seconds",
-        type=_positive,
-        default=300.0,
-        metavar="S",
-        help="optimiser seconds of a run; the schedules end with it (default: 300)",
-    )
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each side (default: %(default)s)")
-    parser.add_argument(
-        "--short-budgets",
-        type=_budgets,
-        default="10,15,20,30",
-        metavar="S,S",
-        help="our side also runs with these budgets, of which the smallest that ends below the baseline's best loss is "
-        "the time to reach it; those not below --seconds are left out (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--throughput-seconds",
-        type=_positive,
-        default=60.0,
-        metavar="S",
-        help="length of the runs that measure speed alone: our loop on the baseline's network, --ceiling and "
-        "--service-overhead (default: 60)",
-    )
-    parser.add_argument(
-        "--evaluations", type=int, default=15, metavar="N", help="points of a curve (default: %(default)s)"
-    )
-    parser.add_argument("--context-length", type=int, default=512, metavar="N", help="tokens (default: %(default)s)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
-    parser.add_argument(
-        "--nanogpt",
-        type=Path,
-        metavar="PATH",
-        help="a checkout of karpathy/nanoGPT, whose model.py is then the baseline's network (default: `classic`'s)",
-    )
-    parser.add_argument(
-        "--train",
-        type=Path,
-        metavar="JSONL",
-        help=f"rows to learn from (default: {_SHARED_TRAINING.name} in ../shared/data if it is there, else "
-        "data/curated.jsonl)",
-    )
-    parser.add_argument(
-        "--val",
-        type=Path,
-        metavar="JSONL",
-        help="rows to score on; --train without --val is split by its prompts, as in a run",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path(__file__).parent / "results",
-        metavar="FOLDER",
-        help="where the reports go (default: benchmarks/results)",
-    )
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument(
-        "--ceiling",
-        action="store_true",
-        help="measure instead: what a 2048^3 bf16 matrix product reaches, and the share of it in a training step",
-    )
-    instead.add_argument(
-        "--service-overhead",
-        action="store_true",
-        help="measure instead: a run as the trainer makes it (Redis, events, checkpoints, evaluations, TensorBoard) "
-        "against its steps alone",
-    )
-    parsed = parser.parse_args(arguments)
-    if min(parsed.seeds, parsed.evaluations, parsed.context_length) < 1:
-        parser.error("--seeds, --evaluations and --context-length must be at least 1")
-    if parsed.val is not None and parsed.train is None:
-        parser.error("--val needs --train")
-    for path in (parsed.train, parsed.val, parsed.nanogpt and parsed.nanogpt / "model.py"):
-        if path is not None and not path.is_file():
-            parser.error(f"{path} is not there")
-    if parsed.train is None and _SHARED_TRAINING.exists():
-        parsed.train, parsed.val = _SHARED_TRAINING, _SHARED_VALIDATION
-    parsed.train = parsed.train or bundled_rows("curated")
-    return Options(**vars(parsed))
-
-
-def _sizes(text: str) -> list[Size]:
-    known: dict[str, Size] = {size: size for size in BASELINE_NETWORKS}
-    try:
-        return [known[name.strip()] for name in text.split(",")]
-    except KeyError as error:
-        raise argparse.ArgumentTypeError(f"{error} is not one of {', '.join(known)}") from error
-
-
-def _positive(text: str) -> float:
-    seconds = float(text)
-    if not seconds > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return seconds
-
-
-def _budgets(text: str) -> list[float]:
-    return [_positive(part) for part in text.split(",") if part.strip()]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = _parse(arguments)
+    options = parse(arguments, __doc__)
     if options.ceiling:
         bench_ceiling(options)
     elif options.service_overhead:

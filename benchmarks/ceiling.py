@@ -1,5 +1,8 @@
-"""How much of the processor's arithmetic a training step uses: floating-point operations by formula (Chowdhery et al.,
-"PaLM", 2022, appendix B), against what a large matrix product in the same format reaches on the same threads."""
+"""How much of the processor's arithmetic a training step uses.
+
+A step's floating-point operations by formula (Chowdhery et al., "PaLM", 2022, appendix B), compared with what a large
+matrix product in the same format reaches on the same threads.
+"""
 
 import statistics
 import time
@@ -21,7 +24,7 @@ _SIDE = 2048
 _WARM_UP_PRODUCTS = 2
 _PRODUCTS = 20
 _FORWARD_AND_BACKWARD = 3
-"""The backward pass has two products for each of the forward pass: one for the inputs, one for the weights."""
+"""The backward pass has two products for each one of the forward pass: for the inputs and for the weights."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,11 @@ class Ceiling:
     """GFLOPS are 10^9 floating-point operations a second, a multiply-add counted as two."""
 
     ceiling_gflops: float
-    """A matrix product of 2048 x 2048 x 2048, median; in bf16 where the processor has it, as the step is."""
+    """A product of two 2048 x 2048 matrices, median; in bf16 if the processor has it, like the step."""
     step_milliseconds: float
     """A whole optimiser step, mean: batch, gradient and update."""
     computed_gflops: float
-    """Of a step: the products at every position that is computed, padding included; the optimiser's are not counted."""
+    """A step's products at every position that is computed, padding included. The optimiser's are not counted."""
     useful_gflops: float
     """The same without padding."""
 
@@ -52,7 +55,7 @@ def measure_ceiling(size: Size, data: Data, context_length: int, seed: int, seco
     config = project_config(SIZES[size], data, context_length, seed)
     loop = ProjectLoop(config, data.tokenizer, data.training, data.validation)
     head_positions: list[int] = []
-    """Of each part of a step: every thread computes its own rows."""
+    """One number per part of a step, because every thread computes its own rows."""
     loop.model.final_norm.register_forward_hook(lambda _norm, inputs, _normed: head_positions.append(len(inputs[0])))
     spent = computed = useful = 0.0
     while spent < seconds:
@@ -73,7 +76,7 @@ def measure_ceiling(size: Size, data: Data, context_length: int, seed: int, seco
 
 
 def product_gflops(dtype: torch.dtype) -> float:
-    """What a matrix product of this format reaches, in 10^9 operations a second."""
+    """What a matrix product in this format reaches, in 10^9 operations a second."""
     a, b = (torch.randn(_SIDE, _SIDE).to(dtype) for _ in range(2))
     times = []
     for _ in range(_WARM_UP_PRODUCTS + _PRODUCTS):
@@ -86,7 +89,7 @@ def product_gflops(dtype: torch.dtype) -> float:
 def step_flops(model: TinyGPT, parts: Sequence[Batch], head_positions: int) -> tuple[float, float]:
     """Operations of the forward and backward pass on these parts of a step: computed, and useful.
 
-    `head_positions` is how many the head was computed at (labelled ones and what rounds their number up).
+    The head was computed at `head_positions`: the labelled ones, their number rounded up.
     """
     lengths = torch.cat([(part.ids != PAD).sum(dim=1) for part in parts])
     labelled = sum(int((part.labels != IGNORED).sum()) for part in parts)
@@ -100,8 +103,8 @@ def step_flops(model: TinyGPT, parts: Sequence[Batch], head_positions: int) -> t
 def forward_flops(model: TinyGPT, positions: int, head_positions: int, pairs: int) -> float:
     """Operations of a forward pass: two for a parameter of a matrix and a position, and attention's two products.
 
-    The last MLP, the head and what foretells later tokens are computed at `head_positions` only. `pairs` is the sum of
-    the rows' squared lengths: the mask hides half of the scores, but they are computed.
+    The last MLP, the head and the prediction of later tokens are computed at `head_positions` only. `pairs` is the sum
+    of the rows' squared lengths: the mask hides half of the scores, but they are computed.
     """
     last_mlp = _matrix_parameters(model.blocks[-1].get_submodule("mlp"))
     everywhere = _matrix_parameters(model.blocks) - last_mlp

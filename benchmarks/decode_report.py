@@ -1,4 +1,4 @@
-"""What the repetitions of `bench_decode.py` come to: medians and ranges, ratios to the best peer, tables."""
+"""The report of `bench_decode.py`: medians and ranges over the repetitions, ratios to the best peer, tables."""
 
 import itertools
 import math
@@ -11,12 +11,12 @@ from benchmarks.serving_cells import CLIENTS, Served, StartUp
 from benchmarks.train_report import Spread
 
 _NEVER_FALLS = 0.97
-"""Tokens a second with more clients over those with fewer: what noise may take is no fall."""
+"""Tokens a second with more clients relative to fewer. A smaller fall counts as noise."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """How much of what the machine could do at best a cell reached."""
+    """The share that a cell reached of what the machine could do at best."""
 
     model: str
     streams: int
@@ -43,7 +43,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Goal:
-    """One figure against what it should be. `limit` is the least, or with `at_most` the most."""
+    """A figure and the minimum that it should have, or with `at_most` the maximum."""
 
     what: str
     figure: Spread
@@ -69,26 +69,26 @@ def speeds(decoded: Sequence[Decoded], model: str, streams: int) -> dict[str, di
     return found
 
 
-def best(speeds_of: dict[str, dict[int, float]], wanted: Callable[[str], bool]) -> str | None:
+def best(speeds_of: dict[str, dict[int, float]], matches: Callable[[str], bool]) -> str | None:
     """The side with the highest median."""
-    names = [name for name in speeds_of if wanted(name)]
+    names = [name for name in speeds_of if matches(name)]
     return max(names, key=lambda name: Spread.of(speeds_of[name].values()).median, default=None)
 
 
 def ratio(ours: dict[int, float], theirs: dict[int, float]) -> Spread:
-    """Of the same repetition; a side that was measured less often stands by its last."""
+    """Ratios within each repetition. A side that was measured less often is compared by its last."""
     last = theirs[max(theirs)]
     return Spread.of(value / theirs.get(repetition, last) for repetition, value in ours.items())
 
 
 def goals(results: Results) -> list[Goal]:
-    """Every goal whose figures were measured."""
+    """The goals for which there are figures."""
     found = [*_goals_of_streams(results.decoded), *_goals_of_serving(results.served)]
     for model, streams in dict.fromkeys((one.model, one.streams) for one in results.shares):
         of_cell = [one for one in results.shares if (one.model, one.streams) == (model, streams)]
-        most = max(of_cell, key=lambda one: one.share)
-        what = f"share of the ceiling, {streams} streams, {model}: {most.side}"
-        found.append(Goal(what, _single(most.share), 0.5, ""))
+        largest = max(of_cell, key=lambda one: one.share)
+        what = f"share of the ceiling, {streams} streams, {model}: {largest.side}"
+        found.append(Goal(what, _single(largest.share), 0.5, ""))
     for kernels, seconds in (("cached", 2.0), ("compiled anew", 10.0)):
         for model in dict.fromkeys(one.model for one in results.start_ups):
             times = [one.seconds for one in results.start_ups if (one.model, one.kernels) == (model, kernels)]
@@ -182,7 +182,7 @@ def _goal_table(results: Results) -> str:
     for goal in goals(results):
         sign = "at most" if goal.at_most else "at least"
         limit = f"{sign} {goal.limit:g} {goal.unit}".strip()
-        rows.append((goal.what, told(goal.figure, 2), limit, "met" if goal.met else "not met"))
+        rows.append((goal.what, formatted(goal.figure, 2), limit, "met" if goal.met else "not met"))
     return _table(("figure", "measured", "goal", ""), rows)
 
 
@@ -216,7 +216,7 @@ def _speed_table(decoded: Sequence[Decoded], streams: int) -> str:
             if name not in of_cell or ours is None:
                 row += ["-", "-"]
                 continue
-            row += [told(Spread.of(of_cell[name].values()), 0), told(ratio(of_cell[ours], of_cell[name]), 2)]
+            row += [formatted(Spread.of(of_cell[name].values()), 0), formatted(ratio(of_cell[ours], of_cell[name]), 2)]
         rows.append(row)
     head = ["side", *(column for model in models for column in (model, "our best is x times as fast"))]
     return _table(head, rows)
@@ -236,14 +236,14 @@ def _serving_table(served: Sequence[Served]) -> str:
                 model,
                 f"{clients}{', streamed' if streamed else ''}",
                 f"{side} ({ones[0].setting})" if ones[0].setting else side,
-                told(Spread.of(one.tokens_a_second for one in ones), 0),
-                told(Spread.of(1000 * one.median_seconds for one in ones), 0),
-                told(Spread.of(1000 * one.p99_seconds for one in ones), 0),
-                told(Spread.of(first), 0) if first else "-",
+                formatted(Spread.of(one.tokens_a_second for one in ones), 0),
+                formatted(Spread.of(1000 * one.median_seconds for one in ones), 0),
+                formatted(Spread.of(1000 * one.p99_seconds for one in ones), 0),
+                formatted(Spread.of(first), 0) if first else "-",
                 f"{statistics.median(one.cores_used for one in ones):.2f}",
-                told(Spread.of(http), 2) if http and side == "ours" else "-",
+                formatted(Spread.of(http), 2) if http and side == "ours" else "-",
                 str(sum(one.lost for one in ones)),
-                told(Spread.of(one.resident_mib for one in ones), 0),
+                formatted(Spread.of(one.resident_mib for one in ones), 0),
             )
         )
     head = ("model", "clients", "side", "tokens/s", "median, ms", "p99, ms", "first token p99, ms")
@@ -273,11 +273,11 @@ def _start_up_table(start_ups: Sequence[StartUp]) -> str:
         groups.setdefault((one.model, one.kernels), []).append(one.seconds)
     return _table(
         ("model", "kernels", "seconds to the first token"),
-        ((model, kernels, told(Spread.of(seconds), 2)) for (model, kernels), seconds in groups.items()),
+        ((model, kernels, formatted(Spread.of(seconds), 2)) for (model, kernels), seconds in groups.items()),
     )
 
 
-def told(spread: Spread, decimals: int) -> str:
+def formatted(spread: Spread, decimals: int) -> str:
     median, low, high = (
         f"{value:,.{decimals}f}" if math.isfinite(value) else "never"
         for value in (spread.median, spread.low, spread.high)

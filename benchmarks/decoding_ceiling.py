@@ -1,7 +1,7 @@
 """What the machine could do at best, measured: bytes read a second for one stream, a matrix product for many.
 
-A stream alone reads every weight once a token, so memory bounds it; of the level of cache in which the weights lie, so
-the bandwidth is measured on a buffer of their size. Many streams share what is read, so arithmetic bounds them.
+A single stream reads every weight once per token, so memory bounds it. The weights may fit a level of cache, so the
+bandwidth is measured on a buffer of their size. Many streams share what is read, so arithmetic bounds them.
 """
 
 import time
@@ -42,7 +42,7 @@ _sum: Callable[[NDArray[np.float32]], np.float32] = numba.njit(fastmath=True, no
 
 
 def read_gigabytes_a_second(size_bytes: int, core: int) -> float:
-    """10^9 bytes a second that one core reads from a buffer of this size, over and over; the best of ten."""
+    """10^9 bytes a second that one core reads from a buffer of this size, again and again; the best of ten."""
     with pinned({core}):
         buffer = np.ones(max(16, size_bytes // 4), np.float32)
         _sum(buffer)

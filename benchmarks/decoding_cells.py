@@ -1,4 +1,4 @@
-"""The cells of `bench_decode.py` without HTTP: one stream on one core, many streams on all; greedy texts first."""
+"""The cells of `bench_decode.py` without HTTP: one stream on one core, many streams on all cores."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,13 +19,13 @@ from tinygpt.model.transformer import TinyGPT
 
 REFERENCE = "ours, PyTorch"
 _NEAR = 1e-3
-"""Logits, of which the largest are about 5: what sums in another order may differ by, with room."""
+"""Largest difference of two logits that summing in another order may cause, with room; logits go up to about 5."""
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model's folder, with every format in it that the sides need."""
+    """A model's folder, which has every format that the sides need."""
 
     name: str
     folder: Path
@@ -38,20 +38,20 @@ class Model:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a side's greedy texts are those of the reference."""
+    """How many of a side's greedy texts equal those of the reference."""
 
     model: str
     side: str
     texts: int
     equal: int
     near_ties: int
-    """Texts that turn where the two tokens' logits are the same but for rounding."""
+    """Texts that differ from a token on whose logit equals the expected one's up to rounding."""
     first_difference: int | None
     """The fewest tokens after which any text differs."""
 
     @property
     def wrong(self) -> bool:
-        """Formats that round, and llama.cpp with its approximate GELU, may turn elsewhere too."""
+        """Formats that round, and llama.cpp with its approximate GELU, may differ elsewhere too."""
         rounds = "int8" in self.side or "bfloat16" in self.side or self.side in GGUF
         return not rounds and self.equal + self.near_ties < self.texts
 
@@ -89,8 +89,10 @@ class _InProcess:
 
 
 class _Llama:
-    """llama.cpp's server with a slot for each stream. One stream is timed by its own account, without HTTP; many are
-    by the clock, of which HTTP is a small part. The server is up for a repetition only."""
+    """llama.cpp's server with a slot for each stream, started anew for each repetition.
+
+    One stream is timed by the server itself, without HTTP. Many are timed by the clock, of which HTTP is a small part.
+    """
 
     def __init__(self, name: str, binary: Path, cores: set[int], streams: int) -> None:
         self.name = name
@@ -124,8 +126,8 @@ class _Llama:
 def sides(
     cores: set[int], streams: int, *, ours: Sequence[str], peers: bool, nanogpt: Path | None, llama: Path | None
 ) -> Iterator[list[Decoding]]:
-    """Each with these cores, in a process of its own until the end."""
-    with_nanogpt = peers and nanogpt and streams == 1  # without a cache, many streams would take it minutes
+    """The sides to compare, each in a process of its own on these cores."""
+    with_nanogpt = peers and nanogpt and streams == 1  # without a cache, many streams would take minutes
     names = [*ours, *(PEERS if peers else ()), *([NANOGPT] if with_nanogpt else ())]
     with ExitStack() as stack:
         found: list[Decoding] = []
@@ -141,7 +143,7 @@ def sides(
 def compare_texts(
     model: Model, everyone: Sequence[Decoding], prompts: Sequence[str], new_tokens: int, say: Say
 ) -> list[Agreement]:
-    """Greedy texts of every side against the PyTorch decoder's. A side that fails is left out."""
+    """Compare every side's greedy texts with the PyTorch decoder's. A side that fails is left out."""
     reference = next(side for side in everyone if side.name == REFERENCE)
     expected = reference.texts(model, prompts, new_tokens, GREEDY)
     network = load_checkpoint(model.folder / CHECKPOINT).model
@@ -190,16 +192,16 @@ def measure_cell(
     repetitions: int,
     say: Say,
 ) -> list[Decoded]:
-    """Every side by turns, as often as `repetitions` says, so that a machine that slows down slows all.
+    """Measure the sides in turn, `repetitions` times, so that a machine that slows down slows all of them.
 
-    The PyTorch decoder, which takes many streams one after the other, does so once.
+    The PyTorch decoder takes many streams one after the other, so it is measured once.
     """
     measured: list[Decoded] = []
     failed: set[str] = set()
     for repetition in range(repetitions):
         for side in everyone:
-            by_turns = side.name == REFERENCE and streams > 1
-            if side.name in failed or (by_turns and repetition > 0):
+            one_by_one = side.name == REFERENCE and streams > 1
+            if side.name in failed or (one_by_one and repetition > 0):
                 continue
             try:
                 speed = side.measure(model, prompts, new_tokens, seconds)

@@ -1,6 +1,6 @@
-"""One checkpoint in every peer's own format: Hugging Face's GPT-2, CTranslate2, ONNX, GGUF; nanoGPT's in memory.
+"""One checkpoint in every peer's own format: Hugging Face's GPT-2, CTranslate2, ONNX, GGUF, and nanoGPT in memory.
 
-Only GPT-2's architecture goes: learned positions, no convolution, no n-grams, a tied head.
+Only GPT-2's architecture can be exported: learned positions, no convolution, no n-grams, a tied head.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _LAYER_NAMES = {
     "mlp.expand": "mlp.c_fc",
     "mlp.output": "mlp.c_proj",
 }
-"""Ours to GPT-2's. A matrix of GPT-2's lies the other way round in Hugging Face's layout: (in, out)."""
+"""Our names and GPT-2's. In Hugging Face's layout GPT-2's matrices are transposed: (in, out)."""
 _NORM_EPSILON = 1e-5
 
 
@@ -35,7 +35,7 @@ def gpt2_tensors(model: TinyGPT) -> dict[str, Tensor]:
     """The weights under GPT-2's names; a matrix is (out, in), as in `nn.Linear`."""
     config = model.config
     if not is_gpt2(config):
-        raise ValueError("only GPT-2's architecture can be given to the peers")
+        raise ValueError("only GPT-2's architecture can be exported for the peers")
     ours = model.state_dict()
     tensors = {
         "wte.weight": ours["token_embedding.weight"],
@@ -73,7 +73,7 @@ def export_hugging_face(checkpoint: Checkpoint, folder: Path) -> None:
             activation_function="gelu",  # the exact one, as ours
             layer_norm_epsilon=_NORM_EPSILON,
             bos_token_id=None,
-            eos_token_id=None,  # every side writes as many tokens as it is asked for
+            eos_token_id=None,  # every side generates the number of tokens asked for
         )
     )
     state = {

@@ -40,7 +40,7 @@ _FAR_BELOW = 30.0
 
 @dataclass(frozen=True)
 class Sampling:
-    """What a peer is asked for. `temperature` 0 is greedy, and then nothing else counts."""
+    """The sampling parameters that every side gets. `temperature` 0 is greedy and ignores the others."""
 
     temperature: float
     top_p: float = 1.0
@@ -52,8 +52,10 @@ SAMPLING = Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.2)
 
 
 def make_checkpoint(network: ModelConfig, path: Path, steps: int, seed: int = 0) -> Checkpoint:
-    """Train for `steps` on the bundled rows without their `<EOS>`, and save. In one thread: on a busy machine several
-    wait for one another most of the time."""
+    """Train for `steps` on the bundled rows without their `<EOS>`, and save.
+
+    In one thread, because on a busy machine several wait for one another most of the time.
+    """
     rows = read_rows(bundled_rows("bundled"))[:_ROWS]
     tokenizer = CharacterTokenizer.from_corpus(text for row in rows for text in (row.prompt, row.code))
     shape = replace(network, vocab_size=tokenizer.vocab_size, context_length=CONTEXT_LENGTH, dropout=0.0)
@@ -76,7 +78,7 @@ def make_checkpoint(network: ModelConfig, path: Path, steps: int, seed: int = 0)
 
 
 def _restore_single_precision(loop: ProjectLoop) -> None:
-    """Give weights that were rounded to bf16 for training the optimiser's fp32 originals."""
+    """Replace weights that were rounded to bf16 for training by the optimiser's fp32 originals."""
     for weight, original in zip(loop.model.parameters(), loop.state.optimizer.state_dict()["originals"], strict=True):
         if original is not None:
             weight.data = original
@@ -84,10 +86,10 @@ def _restore_single_precision(loop: ProjectLoop) -> None:
 
 @torch.no_grad()
 def _never_end(model: TinyGPT, ids: Tensor) -> None:
-    """Give `<EOS>` a logit far below all others and leave those as they are.
+    """Give `<EOS>` a logit far below all others, which stay as they are.
 
-    There are fewer tokens than dimensions, so that some direction is orthogonal to every other token's row of the head:
-    the last norm adds it to all features, and the row of `<EOS>` is its opposite.
+    There are fewer tokens than dimensions, so some direction is orthogonal to every other token's row of the head. The
+    last norm adds that direction to all features, and the row of `<EOS>` is its opposite.
     """
     head = model.head.weight
     others = torch.cat([head[:EOS], head[EOS + 1 :]])

@@ -1,4 +1,4 @@
-"""Who decodes: ours and its peers, each behind the same call. `side_process.py` runs one in a process of its own."""
+"""The decoders that are compared, ours and its peers, behind one call. `side_process.py` runs each in a process."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,22 +19,22 @@ from tinygpt.inference.sequence import SequenceRequest
 from tinygpt.model.checkpoint import load_checkpoint
 
 CHECKPOINT, HUGGING_FACE, CTRANSLATE2, ONNX = "best.pt", "hugging_face", "ctranslate2", "model.onnx"
-"""The names in a model's folder."""
+"""Names of the files and folders in a model's folder."""
 GGUF = {"llama.cpp, fp32": "model.gguf", "llama.cpp, Q8_0": "model-q8_0.gguf"}
-"""Likewise, of each side that is llama.cpp."""
+"""The file of each side that is llama.cpp."""
 
 Prompts = Sequence[Sequence[int]]
 
 
 class Side(Protocol):
-    """One model, loaded, on so many cores."""
+    """A decoder with a loaded model, on a number of cores."""
 
     def generate(self, prompts: Prompts, new_tokens: int, sampling: Sampling) -> list[list[int]]:
-        """Continue every prompt by `new_tokens`; all have the same length."""
+        """Continue every prompt by `new_tokens`. All prompts have the same length."""
 
 
 class Ours:
-    """This project's decoder, under its scheduler."""
+    """This project's decoder, driven by its scheduler."""
 
     def __init__(self, folder: Path, cores: int, streams: int, backend: Backend, weights: WeightFormat) -> None:
         checkpoint = load_checkpoint(folder / CHECKPOINT)
@@ -89,7 +89,7 @@ class Transformers:
 
 
 class CTranslate2:
-    """`Generator.generate_batch`; for many streams, the division into batches and threads that is fastest here."""
+    """`Generator.generate_batch`. For many streams: with the division into batches and threads that is fastest here."""
 
     def __init__(self, folder: Path, cores: int, streams: int, compute_type: str) -> None:
         import ctranslate2
@@ -98,7 +98,7 @@ class CTranslate2:
         self.vocabulary = self.names.token_names(range(self.names.vocab_size))
         divisions = sorted({(1, cores, streams), (cores, 1, -(-streams // cores)), (cores, 1, -(-streams // 4))})
         self.division = divisions[0]
-        """Generations side by side, threads of each, and prompts in a batch."""
+        """Batches at the same time, threads of each, and prompts in a batch."""
         self.generators = {
             (side_by_side, threads): ctranslate2.Generator(
                 str(folder / CTRANSLATE2), compute_type=compute_type, inter_threads=side_by_side, intra_threads=threads
@@ -128,7 +128,7 @@ class CTranslate2:
 
 
 class OnnxRuntime:
-    """A step as an ONNX graph whose cache goes out and in again without a copy; sampling in NumPy, a batch at once."""
+    """A step as an ONNX graph, with its cache bound without copies. Sampling in NumPy, for the whole batch."""
 
     def __init__(self, folder: Path, cores: int) -> None:
         import onnxruntime
@@ -187,7 +187,7 @@ class OnnxRuntime:
 
 
 class NanoGPT:
-    """nanoGPT's `generate`: no cache, and no top-p or repetition penalty either, so it has less to do."""
+    """nanoGPT's `generate`. It has no cache, and neither top-p nor a repetition penalty, so it has less to do."""
 
     def __init__(self, folder: Path, checkout: Path) -> None:
         self.model = nanogpt_model(load_checkpoint(folder / CHECKPOINT), checkout)
@@ -199,7 +199,7 @@ class NanoGPT:
 
 
 Make = Callable[[Path, int, int], Side]
-"""A model's folder, cores and streams to a side."""
+"""Makes a side from a model's folder, a number of cores and a number of streams."""
 OURS: dict[str, Make] = {
     **{
         f"ours, {weights}": lambda folder, cores, streams, weights=weights: Ours(  # type: ignore[misc]

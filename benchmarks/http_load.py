@@ -1,6 +1,8 @@
-"""A load of HTTP requests from many clients at once, each with a connection of its own that sends its next request as
-soon as it has its answer. One thread, raw sockets, nothing parsed while the clock runs: the same for every server, and
-cheap beside it (`Load.client_seconds` says how cheap)."""
+"""A load of HTTP requests from many clients, each of which sends its next request when it has its answer.
+
+One thread with raw sockets, which parses nothing while the clock runs: the same for every server, and cheap compared
+with it (`Load.client_seconds`).
+"""
 
 import contextlib
 import gc
@@ -17,11 +19,11 @@ _READ_AT_ONCE = 1 << 18
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 _SILENCE_SECONDS = 60.0
-"""Without an answer for so long, what is under way is lost."""
+"""If no byte comes for so long, the requests under way are lost."""
 
 
 def post(path: str, body: dict[str, Any]) -> bytes:
-    """The request, whole."""
+    """The bytes of a request."""
     content = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     return head.encode() + b"Content-Length: %d\r\n\r\n" % len(content) + content
@@ -34,11 +36,11 @@ class Exchange:
     sent: float
     received: bytearray = field(default_factory=bytearray)
     arrivals: list[tuple[float, int]] = field(default_factory=list)
-    """When bytes came, and how many there were by then."""
+    """When bytes came, and how many had come by then."""
     whole: bool = False
-    """False where the server closed the connection first, or never answered."""
+    """False if the server closed the connection too early, or never answered."""
     given_up: bool = False
-    """The client went away before the answer was whole."""
+    """The client closed the connection before the answer was complete."""
 
     @property
     def done(self) -> float:
@@ -54,25 +56,25 @@ class Exchange:
 
     @property
     def body(self) -> bytes:
-        """Without the lengths of chunks."""
+        """The content, without the framing of chunks."""
         head, _, rest = bytes(self.received).partition(b"\r\n\r\n")
         if _LENGTH.search(head):
             return rest
-        return b"".join(piece for piece, _ in _chunks(rest))
+        return b"".join(chunk for chunk, _ in _chunks(rest))
 
     def events(self) -> Iterator[tuple[float, dict[str, Any]]]:
         """Each server-sent event with JSON in it, and when its bytes had come."""
         head, _, rest = bytes(self.received).partition(b"\r\n\r\n")
         start = len(head) + 4
-        for piece, end in _chunks(rest):
+        for chunk, end in _chunks(rest):
             came = next(at for at, length in self.arrivals if length >= start + end)
-            for line in piece.splitlines():
+            for line in chunk.splitlines():
                 if line.startswith(b"data: {"):
                     yield came, json.loads(line[6:])
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int]]:
-    """The pieces of a chunked body (RFC 9112, 7.1), each with the offset where it ends."""
+    """The chunks of a chunked body (RFC 9112, 7.1), each with the offset at which it ends."""
     at = 0
     while (line := content.find(b"\r\n", at)) >= 0 and (size := int(content[at:line], 16)):
         at = line + 2 + size
@@ -82,22 +84,22 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int]]:
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it. Exchanges are in the order in which they ended."""
+    """What `drive` measured. Exchanges are in the order in which they ended."""
 
     exchanges: list[Exchange]
     started: float
     ended: float
-    """When no more requests were sent; those under way then were still answered."""
+    """When the last request was sent. Those under way were still answered."""
     client_seconds: float
-    """Processor time of this side."""
+    """Processor time of the clients."""
 
     @property
     def lost(self) -> list[Exchange]:
-        """Those that neither were answered with 200 nor given up by the client."""
+        """Exchanges without a 200 that the client did not give up."""
         return [exchange for exchange in self.exchanges if exchange.status != 200 and not exchange.given_up]
 
     def within(self, skip: float = 0.0) -> list[Exchange]:
-        """Those that ended while all clients were busy, without the first `skip` seconds."""
+        """Exchanges that ended while all clients were busy, after the first `skip` seconds."""
         return [one for one in self.exchanges if self.started + skip <= one.done <= self.ended]
 
 
@@ -109,12 +111,12 @@ class _Client:
         self.connection: socket.socket | None = None
         self.exchange = Exchange(0.0)
         self.expected: int | None = None
-        """Bytes of the whole answer, if its head has come and says."""
+        """Bytes of the whole answer, if its head has come and has a length. 0: the body is chunked."""
         self.request = b""
         self.gives_up = False
-        """With the first bytes of the answer."""
+        """Close the connection when the first bytes of the answer have come."""
         self.reused = False
-        """The connection has carried an exchange before: that it is closed now may only mean that it was idle."""
+        """The connection has carried an exchange before, so the server may have closed it because it was idle."""
 
     def send(self, request: bytes, selector: selectors.BaseSelector, *, give_up: bool = False) -> None:
         self.request = request
@@ -129,11 +131,11 @@ class _Client:
             self.connection = socket.create_connection(self.address)
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             selector.register(self.connection, selectors.EVENT_READ, self)
-        with contextlib.suppress(ConnectionError):  # the next read says it
+        with contextlib.suppress(ConnectionError):  # the next read reports it
             self.connection.sendall(self.request)
 
     def receive(self, selector: selectors.BaseSelector) -> bool:
-        """Read what is there; True where the exchange has ended, well or not."""
+        """Read what has come. True if the exchange has ended, well or not."""
         assert self.connection is not None
         try:
             came = self.connection.recv(_READ_AT_ONCE)
@@ -180,10 +182,10 @@ def drive(
     count: int | None = None,
     give_up: Container[bytes] = (),
 ) -> Load:
-    """Let `clients` send `requests`, by turns and over again, for `seconds` or until `count` were sent.
+    """Let `clients` send `requests`, again and again in order, for `seconds` or until `count` were sent.
 
-    A client that sends one of `give_up` goes away with the first bytes of its answer, if that is not yet all. Python's
-    garbage collector rests meanwhile: beside PyTorch's objects it takes a tenth of a second, in which nobody is served.
+    A client that sends one of `give_up` closes its connection at the first bytes of the answer, unless those are all.
+    Python's garbage collector is off: with PyTorch's objects a collection takes 0.1 s, in which nobody is served.
     """
     collects = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""The two servers that are measured over HTTP, each as a real process: this project's model server, llama.cpp's."""
+"""The servers that are measured over HTTP, each a real process: this project's model server and llama.cpp's."""
 
 import contextlib
 import http.client
@@ -45,7 +45,7 @@ _NOT_MEASURED = RunMetrics(
 
 @dataclass(frozen=True)
 class Process:
-    """A server under way."""
+    """A running server."""
 
     pid: int
     port: int
@@ -53,7 +53,7 @@ class Process:
     """From the start of the process to its first answer."""
 
     def processor_seconds(self) -> float:
-        """Of all its threads so far."""
+        """Processor time of all its threads so far."""
         times = psutil.Process(self.pid).cpu_times()
         return times.user + times.system
 
@@ -61,7 +61,7 @@ class Process:
         return int(psutil.Process(self.pid).memory_info().rss)
 
     def main_thread_seconds(self) -> float | None:
-        """Processor time of its first thread, where the event loop turns; None without Linux's /proc."""
+        """Processor time of its first thread, which runs the event loop. None without Linux's /proc."""
         try:
             return int(Path(f"/proc/{self.pid}/task/{self.pid}/schedstat").read_text().split()[0]) / 1e9
         except OSError:
@@ -69,14 +69,14 @@ class Process:
 
 
 class Server(Protocol):
-    """How to ask a server for tokens, and how to read what came. A body or event is what `json` made of it."""
+    """How to request tokens from a server, and how to read its answers. Bodies and events are parsed JSON."""
 
     name: str
 
     def request(self, prompt: str, new_tokens: int, sampling: Sampling, *, stream: bool = False) -> bytes: ...
 
     def tokens(self, exchange: Exchange) -> int:
-        """How many were generated, whole or streamed."""
+        """Number of tokens generated, whole or streamed."""
 
     def text_of_event(self, event: dict[str, Any]) -> str: ...
 
@@ -112,8 +112,10 @@ class ModelServer:
 
 
 class LlamaServer:
-    """llama.cpp's `llama-server` with `slots` sequences side by side, on one of its formats (`GGUF`). Prompts go in as
-    ids."""
+    """llama.cpp's `llama-server` with `slots` sequences at the same time, on one of its formats (`GGUF`).
+
+    Prompts are sent as ids.
+    """
 
     def __init__(self, binary: Path, tokenizer: Tokenizer, name: str, *, slots: int) -> None:
         self.name = name
@@ -146,7 +148,7 @@ class LlamaServer:
         return _answer(exchange)["tokens"]  # type: ignore[no-any-return]
 
     def seconds(self, exchange: Exchange) -> float:
-        """Its own account of a request: prompt and answer, without HTTP."""
+        """The server's own timing of a request: prompt and answer, without HTTP."""
         timings = _answer(exchange)["timings"]
         return (timings["prompt_ms"] + timings["predicted_ms"]) / 1000  # type: ignore[no-any-return]
 
@@ -167,7 +169,7 @@ class LlamaServer:
 
 
 def make_volume(home: Path, *checkpoints: Path) -> Volume:
-    """A volume with a finished run for each checkpoint, `model-0` and so on, of which the first is promoted."""
+    """A volume with a finished run for each checkpoint (`model-0`, `model-1`, ...). The first one is promoted."""
     volume = Volume(home)
     for i, path in enumerate(checkpoints):
         run_id = f"model-{i}"
@@ -204,7 +206,7 @@ def free_port() -> int:
 def _running(
     command: Sequence[str], cores: set[int], port: int, path: str, environment: dict[str, str]
 ) -> Iterator[Process]:
-    """Start the command, and wait until `path` is answered with 200."""
+    """Start the command and wait until it answers `path` with 200."""
     with tempfile.TemporaryFile() as log:
         started = time.perf_counter()
         with pinned(cores):
@@ -244,7 +246,7 @@ def _answers(port: int, path: str) -> bool:
 
 
 def _answer(exchange: Exchange) -> dict[str, Any]:
-    """The body; of a stream the last event, which sums it up."""
+    """The body, or of a stream the last event, which has the totals."""
     if not exchange.body.startswith(b"{"):
         return [event for _, event in exchange.events()][-1]
     body: dict[str, Any] = json.loads(exchange.body)

@@ -1,5 +1,7 @@
-"""What a run costs beyond its steps: the trainer's own run, with its Redis, events, checkpoints, evaluations and
-TensorBoard, against the same steps without all that."""
+"""What a run costs beyond its steps.
+
+The trainer's own run, with Redis, events, checkpoints, evaluations and TensorBoard, compared with the same steps alone.
+"""
 
 import contextlib
 import socket
@@ -32,12 +34,12 @@ _PATIENCE = 1_000_000
 
 @dataclass(frozen=True)
 class Timed:
-    """Steps, and the wall-clock seconds that they took."""
+    """Steps, and the wall-clock seconds they took."""
 
     steps: int
     seconds: float
     evaluation_seconds: float = 0.0
-    """Of those, in evaluations and the checkpoints written at them."""
+    """Of `seconds`, those in evaluations and in the checkpoints that they write."""
 
     @property
     def seconds_a_step(self) -> float:
@@ -49,7 +51,7 @@ class Timed:
 
 
 def overhead_config(size: Size, context_length: int, seed: int, seconds: float) -> TrainConfig:
-    """The `default` preset, evaluated as often in a minute as there; it does not stop early."""
+    """The `default` preset with as many evaluations a minute as there. It does not stop early."""
     preset = PRESETS["default"]
     assert preset.max_seconds is not None
     return replace(
@@ -95,7 +97,7 @@ def bare_run(rows: Path, size: Size, context_length: int, seed: int, seconds: fl
 
 
 class _Clock(Callback):
-    """The first callback to be told: what the others do is in the time."""
+    """The first callback, so that the time includes what the others do."""
 
     def __init__(self) -> None:
         self.steps = 0

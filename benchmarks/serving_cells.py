@@ -1,4 +1,4 @@
-"""The cells of `bench_decode.py` over HTTP: so many clients, 64-token answers, the model server alone; its start-up."""
+"""The cells of `bench_decode.py` over HTTP: 64-token answers for 1 to 128 clients, and start-up."""
 
 import itertools
 import statistics
@@ -22,35 +22,35 @@ _TRIAL_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Served:
-    """A repetition. Seconds are of a whole answer, or to the first token of a streamed one."""
+    """A repetition. Seconds are those of a whole answer, or to the first token of a streamed one."""
 
     model: str
     side: str
     setting: str
-    """Of llama.cpp, those that were fastest for so many clients; of ours "", its defaults."""
+    """llama.cpp's settings that were fastest for this number of clients. Empty for ours, which has its defaults."""
     clients: int
     repetition: int
     tokens_a_second: float
     median_seconds: float
     p99_seconds: float
     first_token_p99_seconds: float | None
-    """None where nothing was streamed."""
+    """None if nothing was streamed."""
     answers: int
     lost: int
-    """Requests without a whole answer of the length asked for."""
+    """Requests without a complete answer of the length asked for."""
     main_thread_milliseconds: float | None
-    """Processor time of the server's event loop for an answer: HTTP and JSON. Ours only."""
+    """Processor time of the server's event loop per answer: HTTP and JSON. Ours only."""
     cores_used: float
-    """By the server's process, of those it has: the clients share them, as does whatever else runs."""
+    """By the server's process. The clients share its cores, and so does everything else that runs."""
     client_share: float
-    """Of one core, what the clients took."""
+    """The share of one core that the clients took."""
     resident_mib: float
-    """Of the server, afterwards."""
+    """The server's memory afterwards."""
 
 
 @dataclass(frozen=True)
 class StartUp:
-    """Seconds from the start of the model server's process to the first token that it gave over HTTP."""
+    """Seconds from the start of the model server's process to its first token over HTTP."""
 
     model: str
     kernels: str
@@ -70,8 +70,10 @@ def serve(
     settings: dict[str, str],
     say: Say,
 ) -> list[Served]:
-    """Ours and llama.cpp's by turns, each with the machine to itself. llama.cpp's is set as is fastest for so many
-    clients."""
+    """Measure ours and llama.cpp's in alternation, each alone on the machine.
+
+    llama.cpp's server has the settings that are fastest for each number of clients.
+    """
     measured: list[Served] = []
     with tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as home:
         make_volume(Path(home), model.folder / "best.pt")
@@ -107,8 +109,10 @@ class _LlamaSetting:
 def _fastest_llamas(
     binary: Path, model: Model, prompts: Sequence[str], cores: set[int], seconds: float, say: Say
 ) -> list[tuple[_LlamaSetting, LlamaServer, list[int]]]:
-    """The settings that are fastest for any number of clients, each with its server and those numbers. One that does
-    not start is left out and told."""
+    """The settings that are fastest for some numbers of clients, each with its server and those numbers.
+
+    A setting with which the server does not start is reported and left out.
+    """
     speeds: dict[int, dict[_LlamaSetting, float]] = {clients: {} for clients in CLIENTS}
     for side, slots, count in itertools.product(GGUF, (1, 8, 32), sorted({1, len(cores)})):
         setting = _LlamaSetting(side, slots, count)
@@ -127,8 +131,8 @@ def _fastest_llamas(
         if tried:
             setting = max(tried, key=tried.__getitem__)
             fastest.setdefault(setting, []).append(clients)
-            told = ", ".join(f"{one}: {speed:,.0f}" for one, speed in tried.items())
-            say(f"{model.name}, llama.cpp for {clients} clients: {setting} is fastest of {told}")
+            speeds_of_all = ", ".join(f"{one}: {speed:,.0f}" for one, speed in tried.items())
+            say(f"{model.name}, llama.cpp for {clients} clients: {setting} is fastest of {speeds_of_all}")
     return [(setting, setting.server(binary, model), clients) for setting, clients in fastest.items()]
 
 
@@ -199,7 +203,7 @@ def _first_token(server: Server, exchange: Exchange) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest rank; infinite where nothing came."""
+    """The nearest rank. Infinite if there are no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("inf")
 
@@ -213,7 +217,7 @@ def start_up(
     say: Say,
     kernels_in_turn: Sequence[str] = ("compiled anew", "cached"),
 ) -> list[StartUp]:
-    """With a fresh folder for compiled kernels, then with the one that this left."""
+    """Measure with a fresh folder for compiled kernels, then with the folder that this left."""
     measured = []
     with tempfile.TemporaryDirectory(prefix="tinygpt-bench-") as name:
         make_volume(Path(name) / "home", model.folder / "best.pt")

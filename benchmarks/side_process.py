@@ -1,4 +1,4 @@
-"""A side in a process of its own, on the cores it is given: nothing of one side's runtime is in another's way."""
+"""A side in a process of its own on given cores, so that the runtimes of two sides can't disturb each other."""
 
 import contextlib
 import io
@@ -19,16 +19,16 @@ _CALIBRATION_TOKENS = 50
 
 
 class SideFailed(Exception):
-    """The side's own words for why it can't be measured."""
+    """A side can't be measured; the message is its own error."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one repetition."""
+    """The speed of one repetition."""
 
     tokens: int
     seconds: float
-    """Wall clock, from the prompts' ids to the last token's."""
+    """Wall clock from the prompts' ids to the last token's id."""
     processor_seconds: float
 
     @property
@@ -37,13 +37,13 @@ class Speed:
 
     @property
     def cores_used(self) -> float:
-        """Below the number of cores where other work ran on them, or where the side left them idle."""
+        """Below the number of cores if other work ran on them, or if the side left them idle."""
         return self.processor_seconds / self.seconds
 
 
 @contextlib.contextmanager
 def pinned(cores: set[int], threads: int | None = None) -> Iterator[None]:
-    """Let processes that are started meanwhile have these cores alone, and start no more threads than cores."""
+    """A block in which started processes get these cores alone, and at most one thread per core."""
     before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     environment = dict(os.environ)
     os.environ |= {name: str(threads or len(cores)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -59,7 +59,7 @@ def pinned(cores: set[int], threads: int | None = None) -> Iterator[None]:
 
 
 class SideProcess:
-    """A side that is asked by name for a model's folder; what it loads stays loaded until `close`."""
+    """A side, known by its name, in a child process. A model stays loaded there until `close`."""
 
     def __init__(self, name: str, cores: set[int], streams: int, nanogpt: Path | None) -> None:
         self.name = name
@@ -73,12 +73,12 @@ class SideProcess:
         child.close()
 
     def texts(self, folder: Path, prompts: Prompts, new_tokens: int, sampling: Sampling) -> list[list[int]]:
-        """One prompt after the other."""
+        """Texts of the prompts, generated one after the other."""
         texts: list[list[int]] = self._ask("texts", folder, prompts, new_tokens, sampling)
         return texts
 
     def measure(self, folder: Path, prompts: Prompts, new_tokens: int, sampling: Sampling, seconds: float) -> Speed:
-        """The first `streams` prompts at once, again and again for at least `seconds`."""
+        """Generate for the first `streams` prompts at the same time, again and again for at least `seconds`."""
         speed: Speed = self._ask("measure", folder, prompts[: self.streams], new_tokens, sampling, seconds)
         return speed
 
@@ -101,7 +101,7 @@ class SideProcess:
 
 
 def _serve(connection: Connection, name: str, cores: int, streams: int, nanogpt: Path | None) -> None:
-    """The child: answer until the parent hangs up."""
+    """The child's loop: answer until the parent closes the connection."""
     import torch
 
     torch.set_num_threads(1 if name in OURS else cores)  # as our server does
@@ -116,7 +116,7 @@ def _serve(connection: Connection, name: str, cores: int, streams: int, nanogpt:
                 if folder not in sides:
                     sides[folder] = _make(name, folder, cores, streams, nanogpt)
                 answer: Any = _TASKS[what](sides[folder], *arguments)
-        except Exception:  # noqa: BLE001  (a peer may fail as it likes: it is left out, and its words are shown)
+        except Exception:  # noqa: BLE001  (a peer may raise anything: it is left out and its error shown)
             answer = traceback.format_exc(limit=-3)
         connection.send(answer)
 
@@ -135,20 +135,20 @@ def _texts(side: Side, prompts: Prompts, new_tokens: int, sampling: Sampling) ->
 def _measure(side: Side, prompts: Prompts, new_tokens: int, sampling: Sampling, seconds: float) -> Speed:
     if isinstance(side, CTranslate2) and len(side.divisions) > 1:
         _calibrate(side, prompts, sampling)
-    side.generate(prompts, 2, sampling)  # what is made at the first call
+    side.generate(prompts, 2, sampling)  # warm-up: some things are made at the first call
     tokens = 0
     processor, started = time.process_time(), time.perf_counter()
     while (spent := time.perf_counter() - started) < seconds or not tokens:
         texts = side.generate(prompts, new_tokens, sampling)
         wrong = [len(text) for text in texts if len(text) != new_tokens]
         if wrong:
-            raise ValueError(f"{wrong[0]} tokens came where {new_tokens} were asked for")
+            raise ValueError(f"{wrong[0]} tokens were generated, but {new_tokens} were asked for")
         tokens += new_tokens * len(prompts)
     return Speed(tokens, spent, time.process_time() - processor)
 
 
 def _calibrate(side: CTranslate2, prompts: Prompts, sampling: Sampling) -> None:
-    """Keep the fastest division of the work."""
+    """Try all divisions of the work and keep the fastest."""
 
     def seconds(division: tuple[int, int, int]) -> float:
         side.division = division

@@ -1,4 +1,4 @@
-"""What the curves of `bench_train.py` come to: medians and ranges over the seeds, a table, a plot."""
+"""The report of `bench_train.py`: medians and ranges over the seeds, a table, a plot."""
 
 import math
 import statistics
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.training_sides import Curve, SideName, Size
+from benchmarks.curves import Curve
+from benchmarks.training_sides import SideName, Size
 
 NOT_REACHED = math.inf
 _COLOURS: dict[SideName, str] = {"ours": "tab:blue", "baseline": "tab:orange"}
@@ -23,13 +24,13 @@ class Run:
     size: Size
     seed: int
     budget: float
-    """Optimiser seconds that the schedule was made for."""
+    """Optimiser seconds in which the schedule ends."""
     curve: Curve
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Over the seeds. The median is `NOT_REACHED` where half of them or more never got there."""
+    """Median and range over the seeds. The median is `NOT_REACHED` if half of them or more did not reach the loss."""
 
     median: float
     low: float
@@ -41,13 +42,13 @@ class Spread:
         return cls(statistics.median(ordered), ordered[0], ordered[-1])
 
     def to_json(self) -> dict[str, float | None]:
-        """Not reached is null."""
+        """The values, null for `NOT_REACHED`."""
         return {name: value if math.isfinite(value) else None for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of one size. A ratio is that of the two sides with the same seed, and above 1 where ours is better."""
+    """One figure of one size. Ratios are taken between runs with the same seed; above 1, ours is better."""
 
     size: Size
     what: str
@@ -68,7 +69,7 @@ SECONDS_TO_BEST = "seconds to the baseline's best loss"
 
 
 def compare(runs: Sequence[Run]) -> list[Comparison]:
-    """Every figure of every size that `runs` have."""
+    """Every figure of every size in `runs`."""
     comparisons = []
     for size in dict.fromkeys(run.size for run in runs):
         of_size = [run for run in runs if run.size == size]
@@ -94,9 +95,9 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def seconds_to_reach(loss: float, runs: Sequence[Run]) -> float:
-    """The fewest optimiser seconds at which one of `runs` is at `loss` or below.
+    """The fewest optimiser seconds at which one of `runs` has a loss of at most `loss`.
 
-    A schedule ends with its budget, so a short budget gets there before a longer one passes by.
+    A run with a short budget gets there earlier, because its learning rate has already fallen.
     """
     reached = (seconds for run in runs for seconds, at in run.curve.points if at <= loss)
     return min(reached, default=NOT_REACHED)
@@ -111,19 +112,19 @@ def _more_is_better(baseline: float, ours: float) -> float:
 
 
 def _less_is_better(baseline: float, ours: float) -> float:
-    return baseline / ours  # 0 where ours was not reached
+    return baseline / ours  # 0 if ours did not reach it
 
 
 def table(comparisons: Sequence[Comparison]) -> str:
     """Markdown."""
     lines = ["| size | figure | baseline | ours | ratio |", "|---|---|---|---|---|"]
     for one in comparisons:
-        baseline, ours = _told(one.baseline, one.decimals), _told(one.ours, one.decimals)
-        lines.append(f"| {one.size} | {one.what} | {baseline} | {ours} | {_told(one.ratio, 2)} |")
+        baseline, ours = _formatted(one.baseline, one.decimals), _formatted(one.ours, one.decimals)
+        lines.append(f"| {one.size} | {one.what} | {baseline} | {ours} | {_formatted(one.ratio, 2)} |")
     return "\n".join(lines)
 
 
-def _told(spread: Spread, decimals: int) -> str:
+def _formatted(spread: Spread, decimals: int) -> str:
     median, low, high = (
         f"{value:,.{decimals}f}" if math.isfinite(value) else "not reached"
         for value in (spread.median, spread.low, spread.high)
@@ -132,8 +133,8 @@ def _told(spread: Spread, decimals: int) -> str:
 
 
 def plot(runs: Sequence[Run], path: Path) -> None:
-    """Loss against seconds, a panel a size, a line a run; the ends of short budgets as dots."""
-    # Here: the processes that measure need none of it.
+    """Loss over seconds: a panel per size, a line per run, and dots for the ends of short budgets."""
+    # Imported here, because the processes that measure do not need it.
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

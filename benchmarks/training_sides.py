@@ -1,7 +1,7 @@
-"""The two ways to train that `bench_train.py` compares, step by step: this project's, and the tutorial's padded one.
+"""The two ways to train that `bench_train.py` compares: this project's, and the tutorial's padded one.
 
-Both see the same examples, and are scored by the same figure: nats per labelled token (a character of code, `<EOS>`)
-over all validation rows. Time is the optimiser's: drawing and collating a batch, its gradient, the update.
+Both see the same examples and are scored by nats per labelled token (a character of code, `<EOS>`) over all validation
+rows. Only the optimiser's time counts: drawing and collating a batch, its gradient, the update.
 """
 
 import contextlib
@@ -10,7 +10,6 @@ import io
 import math
 import random
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +41,7 @@ BASELINE_NETWORKS: dict[Size, ModelConfig] = {
     "tiny": ModelConfig(layers=2, heads=4, width=128, dropout=0.0),
     "small": ModelConfig(layers=4, heads=8, width=256, dropout=0.0),
 }
-"""The network of the preset `classic`, in the two sizes. Without dropout it learns faster in so short a run."""
+"""The network of the preset `classic` in two sizes. Without dropout it learns faster in such a short run."""
 
 _NANOGPT_IGNORED = -1
 _ROWS_AT_ONCE = 32
@@ -50,7 +49,7 @@ _ROWS_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Data:
-    """The examples of both sides, cut to the context; the tokenizer is made from the training rows."""
+    """The examples of both sides, cut to the context, and the tokenizer, made from the training rows."""
 
     tokenizer: Tokenizer
     training: list[Example]
@@ -58,7 +57,7 @@ class Data:
 
 
 def load_data(training: Path, validation: Path | None, context_length: int) -> Data:
-    """The rows of two files; of one file alone, its own split. Raises `InvalidDataset`."""
+    """The rows of two files, or the split of one. Raises `InvalidDataset`."""
     rows = read_rows(training)
     if validation is not None:
         held_out = read_rows(validation)
@@ -77,7 +76,7 @@ class Side(Protocol):
     """A network in training."""
 
     def step(self, used: float) -> int:
-        """One optimiser step, with the share `used` of the budget behind it. Returns its labelled tokens."""
+        """One optimiser step, when the share `used` of the budget is used. Returns its labelled tokens."""
 
     def validation_loss(self) -> float:
         """Nats per labelled token over all validation rows."""
@@ -87,14 +86,17 @@ class Side(Protocol):
 
 
 def project_config(network: ModelConfig, data: Data, context_length: int, seed: int) -> TrainConfig:
-    """The `default` preset with another network, and 16 rows a step: so few rows, and of five times the length, are
-    learned fastest in small steps (docs/experiments.md)."""
+    """The `default` preset with another network, and 16 rows a step.
+
+    These rows are few and five times as long as the preset's: they are learned fastest in small steps
+    (docs/experiments.md).
+    """
     model = replace(network, context_length=context_length, vocab_size=data.tokenizer.vocab_size)
     return replace(PRESETS["default"], model=model, batch_size=16, seed=seed)
 
 
 class ProjectLoop:
-    """The steps of `tinygpt.training.run` and nothing else: no callbacks, no checkpoints."""
+    """The steps of `tinygpt.training.run`, without callbacks and checkpoints."""
 
     def __init__(
         self, config: TrainConfig, tokenizer: Tokenizer, training: Sequence[Example], validation: Sequence[Example]
@@ -128,17 +130,17 @@ class ProjectLoop:
 
 
 MeanLoss = Callable[[Tensor, Tensor], Tensor]
-"""ids and labels, each (rows, time), to the mean cross-entropy over the positions with a label."""
+"""Mean cross-entropy over the labelled positions of ids and labels, each (rows, time)."""
 
 
 class PaddedLoop:
-    """fp32; every row padded to the context; logits at every position, the loss masked; AdamW, cosine schedule."""
+    """fp32, AdamW, cosine schedule, a masked loss. Rows are padded to the context, and every position has logits."""
 
     batch_size = 32
     learning_rate = 1e-3
     warmup_steps = 50
     final_share = 0.1
-    """Of the learning rate, at the end of the cosine."""
+    """Of the learning rate, at the end of the cosine schedule."""
 
     def __init__(self, network: nn.Module, mean_loss: MeanLoss, data: Data, context_length: int, seed: int) -> None:
         self.network = network.train()
@@ -177,7 +179,7 @@ class PaddedLoop:
         return nats / tokens
 
     def _shuffled(self, rng: random.Random) -> Iterator[list[Example]]:
-        """Batches of whole size, epoch after epoch."""
+        """Full batches, epoch after epoch."""
         rows = list(self.data.training)
         size = min(self.batch_size, len(rows))
         while True:
@@ -199,9 +201,9 @@ class PaddedLoop:
 def padded_network(
     size: Size, vocab_size: int, context_length: int, nanogpt: Path | None
 ) -> tuple[nn.Module, MeanLoss]:
-    """The network that the padded loop trains: nanoGPT's from a checkout, else the one of `classic`, which equals it.
+    """The network that the padded loop trains: nanoGPT's from a checkout, or that of `classic`, which equals it.
 
-    Raises `FileNotFoundError` where the checkout has no `model.py`.
+    Raises `FileNotFoundError` if the checkout has no `model.py`.
     """
     shape = replace(BASELINE_NETWORKS[size], vocab_size=vocab_size, context_length=context_length)
     if nanogpt is not None:
@@ -225,7 +227,7 @@ def _nanogpt_network(shape: ModelConfig, checkout: Path) -> tuple[nn.Module, Mea
         dropout=shape.dropout,
         bias=True,
     )
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its number of parameters
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints the number of parameters
         network: nn.Module = module.GPT(config)
 
     def mean_loss(ids: Tensor, labels: Tensor) -> Tensor:
@@ -241,7 +243,7 @@ def imported(path: Path) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
@@ -250,7 +252,7 @@ def imported(path: Path) -> Any:
 
 
 SideName = Literal["ours", "baseline", "same network"]
-"""`same network`: this project's loop on the baseline's network, so that the loop alone is compared."""
+"""`same network`: this project's loop with the baseline's network, to compare the loops alone."""
 
 
 def make_side(name: SideName, size: Size, data: Data, context_length: int, seed: int, nanogpt: Path | None) -> Side:
@@ -261,52 +263,3 @@ def make_side(name: SideName, size: Size, data: Data, context_length: int, seed:
     network_config = SIZES[size] if name == "ours" else BASELINE_NETWORKS[size]
     config = project_config(network_config, data, context_length, seed)
     return ProjectLoop(config, data.tokenizer, data.training, data.validation)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """How the validation loss fell."""
-
-    points: list[tuple[float, float]]
-    """Optimiser seconds, and nats per labelled token."""
-    seconds: float
-    """Of the optimiser in all; the last step may end after the budget."""
-    steps: int
-    labelled_tokens: int
-    cores_used: float
-    """Processor time over optimiser time: below the number of threads where other work ran on the machine."""
-
-    @property
-    def best(self) -> float:
-        return min(loss for _, loss in self.points)
-
-    @property
-    def seconds_to_best(self) -> float:
-        return min(self.points, key=lambda point: point[1])[0]
-
-    @property
-    def final(self) -> float:
-        return self.points[-1][1]
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Labelled tokens."""
-        return self.labelled_tokens / self.seconds
-
-
-def follow(side: Side, seconds: float, evaluations: int) -> Curve:
-    """Train for `seconds` of optimiser time, evaluated at even distances and at the end."""
-    spent = processor = 0.0
-    steps = labelled = 0
-    points = []
-    due = interval = seconds / evaluations
-    while spent < seconds:
-        started, processor_started = time.perf_counter(), time.process_time()
-        labelled += side.step(spent / seconds)
-        spent += time.perf_counter() - started
-        processor += time.process_time() - processor_started
-        steps += 1
-        if spent >= due or spent >= seconds:
-            due = (spent // interval + 1) * interval
-            points.append((round(spent, 3), round(side.validation_loss(), 5)))
-    return Curve(points, round(spent, 3), steps, labelled, round(processor / spent, 2))

@@ -16,9 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.bench_train import main
 from benchmarks.ceiling import measure_ceiling, step_flops
+from benchmarks.curves import Curve, follow
 from benchmarks.service_overhead import bare_run, service_run
 from benchmarks.train_report import Run, compare
-from benchmarks.training_sides import Curve, Data, PaddedLoop, ProjectLoop, follow, load_data, padded_network
+from benchmarks.training_sides import Data, PaddedLoop, ProjectLoop, load_data, padded_network
 from tinygpt.data.rows import Row, write_rows
 from tinygpt.model.config import ModelConfig
 from tinygpt.training.batches import collate
