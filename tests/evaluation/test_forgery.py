@@ -164,21 +164,45 @@ threading.Thread(target=later).start()
 }
 
 
+REFUSED = {
+    "finding the frame below": "sys._getframe",
+    "finding the frame by an exception": "tb_frame",
+    "finding the frame by a generator": "gi_frame",
+    "finding the frame by a trace function": "sys.settrace",
+    "finding the frame by a signal handler": "the module signal",
+    "looking through the garbage collector": "the module gc",
+    "reading its own memory": "reading outside the working folder",
+    "a subinterpreter": "the module _xxsubinterpreters",
+}
+REASONS = dict.fromkeys(FORGERIES, "AssertionError (in the check: assert add(2, 3) == 5)")
+"""Why each fails. Where the forgery changes nothing, the check goes on and finds the wrong answer."""
+REASONS |= {name: f"Refused: {what}" for name, what in REFUSED.items()}
+REASONS |= dict.fromkeys(("sys.exit", "SystemExit"), "SystemExit: 0")
+REASONS |= {
+    "GeneratorExit": "GeneratorExit",
+    "writing it to every descriptor": '{"passed": true',
+    "calling what the runner calls": "KeyError: 'tinygpt.evaluation.jail.run'",
+    "an error whose text never ends": "used more than 1 s of CPU time",
+    "a thread that goes on": "RuntimeError: can't start new thread",
+}
+REASONS |= dict.fromkeys(
+    (
+        "os._exit",
+        "closing every descriptor",
+        "putting another descriptor in its place",
+        "reading what may be in the descriptors",
+        "an exit from an error's text",
+    ),
+    "left without finishing the check",
+)
+
+
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forgery_does_not_pass(sandbox: Sandbox, name: str) -> None:
-    assert not sandbox.run(f"{FORGERIES[name]}\n{WRONG}", CHECK, Limits(cpu_seconds=1, wall_seconds=3)).passed
+    verdict = sandbox.run(f"{FORGERIES[name]}\n{WRONG}", CHECK, Limits(cpu_seconds=1, wall_seconds=60))
 
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("reading its own memory", "outside the working folder"),
-        ("calling what the runner calls", "tinygpt.evaluation.jail.run"),
-        ("a subinterpreter", "not for generated code"),
-    ],
-)
-def test_what_looks_for_a_forgery_is_refused(sandbox: Sandbox, name: str, reason: str) -> None:
-    assert reason in sandbox.run(FORGERIES[name], "exec(code)").reason
+    assert not verdict.passed
+    assert verdict.reason.startswith(REASONS[name])
 
 
 def test_an_audit_hook_of_its_own_is_never_called(sandbox: Sandbox) -> None:

@@ -1,6 +1,7 @@
 """What generated code can do to the machine: fail its check, and nothing else."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tinygpt.evaluation.sandbox import Sandbox, run_check
 
 RUN = "exec(code)"
 QUICK = Limits(cpu_seconds=1, wall_seconds=3.0)
+_REFUSED = r"Refused: reading outside|PermissionError: \[Errno (1|13)\]|FileNotFoundError"
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel's layers")
 
@@ -63,13 +65,13 @@ def test_a_crash_is_a_failure(sandbox: Sandbox) -> None:
     deep = "x = ()\nfor _ in range(10**6):\n    x = (x,)\nhash(x)"  # the interpreter's stack runs over at once
 
     assert attack(sandbox, deep).reason == "crashed (SIGSEGV)"
-    assert not attack(sandbox, "import ctypes\nctypes.string_at(0)").passed
-    assert not sandbox.run("import faulthandler\nfaulthandler._sigsegv()\nx = 1/0", RUN).passed
+    assert "the module ctypes" in attack(sandbox, "import ctypes\nctypes.string_at(0)").reason
 
 
 def test_deep_recursion_is_a_failure(sandbox: Sandbox) -> None:
     assert attack(sandbox, "def f(): return f()\nf()").reason.startswith("RecursionError")
-    assert not attack(sandbox, "import sys\nsys.setrecursionlimit(10**9)\ndef f(): return f()\nf()").passed
+    unlimited = attack(sandbox, "import sys\nsys.setrecursionlimit(10**9)\ndef f(): return f()\nf()")
+    assert re.match(r"crashed|MemoryError|used more than|took longer than", unlimited.reason)
 
 
 def test_a_fork_bomb_is_a_failure(sandbox: Sandbox) -> None:
@@ -96,13 +98,15 @@ def test_threads_are_refused(sandbox: Sandbox) -> None:
 
 
 def test_an_endless_loop_runs_out_of_cpu_time(sandbox: Sandbox) -> None:
-    assert attack(sandbox, "while True: pass", QUICK).reason == "used more than 1 s of CPU time"
+    limits = replace(QUICK, wall_seconds=60.0)
+
+    assert attack(sandbox, "while True: pass", limits).reason == "used more than 1 s of CPU time"
 
 
 def test_a_loop_that_catches_everything_is_ended_too(sandbox: Sandbox) -> None:
     code = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
 
-    assert not attack(sandbox, code, QUICK).passed
+    assert re.match(r"used more than 1 s of CPU time|took longer than 3 s", attack(sandbox, code, QUICK).reason)
 
 
 def test_sleeping_runs_out_of_wall_time(sandbox: Sandbox) -> None:
@@ -114,9 +118,17 @@ def test_sleeping_runs_out_of_wall_time(sandbox: Sandbox) -> None:
     assert verdict.seconds < 5
 
 
-@pytest.mark.parametrize("code", ["import os\nos._exit(0)", "import sys\nsys.exit(0)", "raise SystemExit", "exit()"])
-def test_leaving_is_a_failure(sandbox: Sandbox, code: str) -> None:
-    assert not attack(sandbox, code).passed
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import os\nos._exit(0)", "left without finishing the check"),
+        ("import sys\nsys.exit(0)", "SystemExit: 0"),
+        ("raise SystemExit", "SystemExit"),
+        ("exit()", "NameError"),
+    ],
+)
+def test_leaving_is_a_failure(sandbox: Sandbox, code: str, reason: str) -> None:
+    assert attack(sandbox, code).reason.startswith(reason)
 
 
 @linux
@@ -150,7 +162,9 @@ def test_nothing_is_written_outside(tmp_path: Path, without: set[str]) -> None:
             f"import sqlite3\nsqlite3.connect({str(tmp_path / 'new')!r}).execute('create table t(a)')",
             f"import sqlite3\nsqlite3.connect(':memory:').execute('vacuum into ' + {repr(str(tmp_path / 'new'))!r})",
         ):
-            assert not sandbox.run(code, RUN).passed, code
+            verdict = sandbox.run(code, RUN)
+            assert not verdict.passed, code
+            assert re.match(r"Refused|PermissionError|OperationalError|OSError: \[Errno 18\]", verdict.reason), code
         sandbox.run(f"import os\nos.chmod({str(victim)!r}, 0)", RUN)
     assert victim.read_text() == "mine"
     assert victim.stat().st_mode & 0o777 == 0o666
@@ -164,20 +178,35 @@ def test_nothing_is_read_outside(tmp_path: Path, without: set[str]) -> None:
     secret.write_text("secret")
     with Sandbox(workers=1, without=frozenset(without)) as sandbox:
         for path in (str(secret), "/etc/passwd", "/proc/self/environ", "/proc/self/maps", "/proc/1/environ"):
-            assert not sandbox.run(f"print(open({path!r}).read())", RUN).passed, path
+            assert re.match(_REFUSED, sandbox.run(f"print(open({path!r}).read())", RUN).reason), path
         for folder in ("/", "..", str(Path.home())):
-            assert not sandbox.run(f"import os\nos.listdir({folder!r})", RUN).passed, folder
+            assert re.match(_REFUSED, sandbox.run(f"import os\nos.listdir({folder!r})", RUN).reason), folder
 
 
 @linux
-@pytest.mark.parametrize("without", [set(), {"audit"}, {"audit", "seccomp"}])
-def test_there_is_no_network(without: set[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, Sandbox(workers=1, without=frozenset(without)) as sandbox:
+@pytest.mark.parametrize(
+    ("without", "reason"),
+    [
+        (set(), "Refused: "),
+        ({"audit"}, "PermissionError: [Errno 1] Operation not permitted"),
+        ({"audit", "seccomp"}, "Error: [Errno 1"),  # 13 by Landlock, 101 by the namespace
+    ],
+)
+def test_there_is_no_network(without: set[str], reason: str) -> None:
+    """`socket` is loaded beforehand: an import that fails must not stand in for a layer."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Sandbox(workers=1, without=frozenset(without), modules=("socket", "http.client")) as sandbox,
+    ):
         server.settimeout(0.2)
         port = server.getsockname()[1]
-        code = f"import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=2)"
-        assert not sandbox.run(code, RUN).passed
-        assert not sandbox.run("import urllib.request as u\nu.urlopen('http://127.0.0.1:%d')" % port, RUN).passed  # noqa: UP031
+        for code in (
+            f"import socket\nsocket.socket().connect(('127.0.0.1', {port}))",
+            f"import http.client\nhttp.client.HTTPConnection('127.0.0.1', {port}).connect()",
+        ):
+            verdict = sandbox.run(code, RUN)
+            assert not verdict.passed
+            assert reason in verdict.reason
         with pytest.raises(TimeoutError):
             server.accept()
 
@@ -189,7 +218,7 @@ def test_a_flood_of_output_is_cut(sandbox: Sandbox) -> None:
 
     assert flood.reason == "wrote more than 1,048,576 bytes of output"
     assert psutil.Process().memory_info().rss < before + 50 * MEGABYTE
-    assert not attack(sandbox, "import os\nwhile True: os.write(3, b'x' * 10**6)").passed
+    assert attack(sandbox, "import os\nwhile True: os.write(3, b'x' * 10**6)").reason.startswith(("xxx", "BlockingIO"))
 
 
 def test_files_are_limited_in_size_and_number(sandbox: Sandbox) -> None:
@@ -200,7 +229,7 @@ def test_files_are_limited_in_size_and_number(sandbox: Sandbox) -> None:
 
     assert "File too large" in attack(sandbox, one).reason
     assert "bytes of files" in attack(sandbox, many).reason
-    assert not attack(sandbox, deep).passed
+    assert re.search(r"made more than 500 files|made a folder that can't be looked into", attack(sandbox, deep).reason)
     assert "Too many open files" in attack(sandbox, held).reason
 
 
@@ -233,7 +262,7 @@ def test_others_can_not_be_signalled(sandbox: Sandbox) -> None:
     helper = sandbox._helpers[-1]._process.pid
 
     for target in (helper, os.getpid(), 1, -1, 0):
-        assert not attack(sandbox, f"import os\nos.kill({target}, 9)").passed
+        assert attack(sandbox, f"import os\nos.kill({target}, 9)").reason.startswith("Refused: os.kill")
     assert sandbox._helpers[-1].alive()
 
 
@@ -245,8 +274,8 @@ def test_an_ordinary_user_can_judge_too() -> None:
         "with Sandbox(workers=1) as s:\n"
         "    print(s.layers())\n"
         "    assert s.run('1 + 1', 'assert eval(code) == 2').passed\n"
-        "    assert not s.run('import os; os.fork()', 'exec(code)').passed\n"
-        "    assert not s.run('open(\"/tmp/x\", \"w\")', 'exec(code)').passed\n"
+        "    assert s.run('import os; os.fork()', 'exec(code)').reason.startswith('Refused: os.fork')\n"
+        "    assert s.run('open(\"/tmp/x\", \"w\")', 'exec(code)').reason.startswith('Refused: writing outside')\n"
     )
     program = (
         f"import os\nos.setgroups([])\nos.setresgid(64001, 64001, 64001)\nos.setresuid(64001, 64001, 64001)\n{code}"
