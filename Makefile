@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 ROWS := data/train.jsonl
+PYTEST := $(BIN)/python -m pytest -m "not e2e" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format unit smoke e2e test-tracking bench-train bench-decode bench-soak bench-rows up down lock clean
+.PHONY: help install run test lint format unit coverage fuzz mutants smoke e2e test-tracking bench-train bench-decode bench-soak bench-rows up down lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +60,26 @@ smoke: $(INSTALLED)  ## The smoke tests (standard library's unittest)
 	@$(BIN)/python -m unittest tests.smoke
 
 unit: $(INSTALLED) $(ROWS)  ## pytest, on a real Redis, on all cores (at most four)
-	@$(BIN)/python -m pytest -m "not e2e" --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(PYTEST)
+
+coverage: $(INSTALLED) $(ROWS)  ## The same tests, with a table of the lines and branches that they reach
+	@$(PYTEST) --cov --cov-report term:skip-covered --cov-report html
+
+SECONDS := 300
+fuzz: $(INSTALLED) $(ROWS)  ## Search at random for an example that breaks a property; SECONDS=60 for less
+	@end=$$(($$(date +%s) + $(SECONDS))); while [ $$(date +%s) -lt $$end ]; do \
+	  HYPOTHESIS_PROFILE=fuzz $(PYTEST) -q -x -m "hypothesis and not e2e" --timeout 600 || exit 1; done
+
+MUTANTS_INSTALLED := .venv-mutants/.installed
+$(MUTANTS_INSTALLED): $(INSTALLED)
+	@$(BIN)/python -m venv .venv-mutants
+	@for site in .venv-mutants/lib/python*/site-packages; do \
+	   $(BIN)/python -c 'import sys; print(*(path for path in sys.path if "site-packages" in path), sep="\n")' > $$site/main.pth; done
+	@deploy/install .venv-mutants -e '.[mutants]'
+	@touch $@
+
+mutants: $(MUTANTS_INSTALLED)  ## Plant small bugs and count those that tests notice; ARGS="lease runs --survivors"
+	@.venv-mutants/bin/python -m tests.mutants $(ARGS)
 
 e2e: $(INSTALLED)  ## The compose stack on a real Docker engine: up, train, generate, fail, recover, down
 	@$(BIN)/python -m pytest -m e2e --timeout 1200 tests/e2e
@@ -99,5 +119,5 @@ lock: $(INSTALLED)  ## Write requirements.lock from the packages in .venv
 	@mv requirements.lock.part requirements.lock
 
 clean:  ## Remove .venv and caches; var/ (your models) stays
-	rm -rf .venv .venv-tracking .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-tracking .venv-bench .venv-mutants .mutants .coverage htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

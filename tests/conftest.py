@@ -1,4 +1,8 @@
-"""What many tests need: a real Redis of their own, and rows to train on."""
+"""What all tests share: how properties are tried, ports, and a real Redis.
+
+Properties try the same examples in every run (`make test`); `make fuzz` tries others, and more of them. They have no
+deadline: a busy machine is slow, not wrong.
+"""
 
 import contextlib
 import itertools
@@ -12,8 +16,18 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import settings
 
 from tinygpt.runtime.redis_server import redis_binary, redis_command
+
+settings.register_profile("tests", deadline=None, derandomize=True, database=None)
+settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
+
+
+def examples(number: int) -> int:
+    """So many examples of a property that takes long, and ten times as many if they are searched at random."""
+    return number if settings().derandomize else 10 * number
 
 
 def _ports_of_this_worker() -> Iterator[int]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import examples
 from tests.full_disk import full_disk
 from tinygpt.contracts.datasets import ProblemKind, RowProblem
 from tinygpt.contracts.errors import InvalidDataset, StorageFull
@@ -47,7 +48,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "rows.jsonl") == ROWS
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(
     prompt=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])).filter(str.strip),
     code=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])).filter(str.strip),

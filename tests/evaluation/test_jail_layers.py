@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import socket
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -121,6 +122,20 @@ def test_namespaces_alone_hide_abstract_sockets() -> None:
         passes("none", code)
 
 
+@pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="the kernel has no shared memory of System V")
+def test_namespaces_alone_hide_shared_memory() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    key = uuid.uuid4().int & 0x7FFFFFFF
+    segment = libc.shmget(key, 4096, 0o1666)  # made here, for anyone to use
+    try:
+        code = f"import ctypes\nassert ctypes.CDLL(None).shmget({key}, 4096, 0o666) "
+        assert segment >= 0
+        passes("none", code + f"== {segment}")
+        passes("namespaces", code + "== -1")
+    finally:
+        libc.shmctl(segment, 0, None)
+
+
 def test_without_a_layer_the_network_is_there() -> None:
     """Or the tests of the layers would show nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -135,6 +150,18 @@ def test_nobody_alone_is_an_unprivileged_user_for_good() -> None:
     passes("nobody", f"import os\nassert (os.getresuid(), os.getresgid(), os.getgroups()) == ({three}, {three}, [])")
     for change in ("setuid(0)", "setgid(0)", "setgroups([0])"):
         assert "PermissionError: [Errno 1]" in reason_of("nobody", f"import os\nos.{change}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has groups to give up")
+def test_nobody_alone_gives_up_the_groups_of_who_judges() -> None:
+    program = (
+        "import os\nfrom tinygpt.evaluation.sandbox import Sandbox\nos.setgroups([4, 6])\n"
+        f"with Sandbox(workers=1, without=frozenset({set(LAYERS) - {'nobody'}})) as sandbox:\n"
+        "    print(sandbox.run('', 'import os\\nassert os.getgroups() == []'))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert "passed=True" in ran.stdout, ran.stdout + ran.stderr
 
 
 def test_nobody_alone_reads_writes_and_signals_nothing_of_ours(tmp_path: Path) -> None:

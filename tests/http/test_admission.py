@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tests.conftest import examples
 from tinygpt.contracts.errors import DeadlineExceeded, QueueFull
 from tinygpt.http.admission import Admission
 
@@ -128,7 +129,7 @@ def test_a_body_that_raises_frees_its_place() -> None:
     asyncio.run(scenario())
 
 
-@hypothesis_settings(max_examples=60, deadline=None, database=None)
+@hypothesis_settings(max_examples=examples(60))
 @given(seed=st.integers(0, 10**6), places=st.integers(1, 4), queue=st.integers(0, 4), guests=st.integers(1, 20))
 def test_no_place_is_ever_lost_or_given_twice(seed: int, places: int, queue: int, guests: int) -> None:
     """Whatever mixture of leaving, going away and running out of time."""

@@ -1,16 +1,9 @@
-"""One CPU thread for torch: these models are too small for more, and the other cores may be busy.
-
-Properties have no deadline: a busy machine is slow, not wrong.
-"""
+"""One CPU thread for torch: these models are too small for more, and the other cores may be busy."""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import settings
-
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 @pytest.fixture(autouse=True, scope="package")

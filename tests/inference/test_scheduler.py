@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import examples
 from tests.inference.decoders import BACKENDS, CONFIG, TOKENIZER, decoder, random_model
 from tests.inference.scheduling import Client, client, sequence, text_alone
 from tinygpt.inference.backend import Backend
@@ -41,7 +42,7 @@ ARRIVALS = st.builds(
 
 
 @every_backend
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     arrivals=st.lists(ARRIVALS, max_size=60),
     slots=st.integers(1, 5),

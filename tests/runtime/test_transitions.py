@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rq import Queue
 
+from tests.conftest import examples
 from tests.runtime.conftest import (
     LEASE_SECONDS,
     at_once,
@@ -28,9 +29,7 @@ _MOVES = st.lists(
 )
 
 
-@hypothesis_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
-)
+@hypothesis_settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=_MOVES)
 def test_only_the_edges_of_transitions_exist(moves: list[str], runs: RunStore) -> None:
     run_id = new_run(runs)
