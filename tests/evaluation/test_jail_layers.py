@@ -5,83 +5,29 @@ The modules that attacks need are loaded by the helper, so that an import which 
 
 import ctypes
 import os
-import platform
 import re
 import socket
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.evaluation.one_layer import RUN, alone, close_all, machine_has, passes, reason_of
 from tinygpt.evaluation.jail.cell import LAYERS
 from tinygpt.evaluation.limits import MEGABYTE, Limits
 from tinygpt.evaluation.sandbox import Sandbox
 
-RUN = "exec(code)"
-QUICK = Limits(cpu_seconds=1, wall_seconds=5.0)
-NEEDED = ("socket", "resource", "subprocess", "mmap", "fcntl")
 UNPRIVILEGED = 65533
-
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel's layers")
-
-
-@cache
-def _alone(layer: str) -> Sandbox:
-    return Sandbox(workers=1, modules=NEEDED, without=frozenset(LAYERS) - {layer}, limits=QUICK)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _close() -> Iterator[None]:
     yield
-    for layer in [*LAYERS, "none"]:
-        _alone(layer).close()
-    _alone.cache_clear()
-
-
-def alone(layer: str) -> Sandbox:
-    """A sandbox with this layer and no other. Skips if the machine does not have it."""
-    sandbox = _alone(layer)
-    in_force = sandbox.layers()
-    if not in_force and not _machine_has(layer):
-        pytest.skip(f"this machine has no {layer}")
-    assert in_force == ([layer] if layer != "none" else [])
-    return sandbox
-
-
-def _machine_has(layer: str) -> bool:
-    """What the machine can do, found out without the jail's own code."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    match layer:
-        case "nobody":
-            return os.geteuid() == 0
-        case "namespaces":
-            child = os.fork()
-            if child == 0:
-                os._exit(0 if libc.unshare(0x48000000) == 0 else 1)
-            return os.waitpid(child, 0)[1] == 0
-        case "landlock":
-            return bool(libc.syscall(444, None, 0, 1) > 0)
-        case "seccomp":
-            return platform.machine() in ("x86_64", "aarch64")
-        case _:
-            return True
-
-
-def reason_of(layer: str, code: str, limits: Limits = QUICK) -> str:
-    """Why the code failed; it must have."""
-    verdict = alone(layer).run(code, RUN, limits)
-    assert not verdict.passed
-    return verdict.reason
-
-
-def passes(layer: str, code: str) -> None:
-    """Run code that must come to its end, with its own assertions."""
-    verdict = alone(layer).run(code, RUN)
-    assert verdict.passed, verdict.reason
+    close_all()
 
 
 @pytest.fixture
@@ -99,9 +45,9 @@ def connecting_to(host: socket.socket) -> str:
     return f"import socket\ns = socket.socket()\ns.settimeout(2)\ns.connect({address!r})"
 
 
-def test_a_sandbox_has_every_layer_that_the_machine_has() -> None:
+def test_a_sandbox_has_every_layer_that_themachine_has() -> None:
     with Sandbox(workers=1) as sandbox:
-        assert sandbox.layers() == [layer for layer in LAYERS if _machine_has(layer)]
+        assert sandbox.layers() == [layer for layer in LAYERS if machine_has(layer)]
 
 
 # -- namespaces
@@ -306,89 +252,6 @@ def test_seccomp_alone_changes_no_modes_owners_or_times() -> None:
         "import os\nopen('a', 'w').close()\nbefore = os.stat('a')\nos.chmod('a', 0o777)\nos.utime('a', (1, 1))\n"
         "os.chown('a', 1, 1)\nafter = os.stat('a')\n"
         "assert (before.st_mode, before.st_mtime, before.st_uid) == (after.st_mode, after.st_mtime, after.st_uid)",
-    )
-
-
-# -- the audit hook
-
-
-@pytest.mark.parametrize(
-    ("code", "refused"),
-    [
-        ("import os\nos.fork()", "os.fork"),
-        ("import os\nos.system('true')", "os.system"),
-        ("import os\nos.execv('/bin/true', ['true'])", "os.exec"),
-        ("import os\nos.posix_spawn('/bin/true', ['true'], {})", "os.posix_spawn"),
-        ("import os\nos.kill(1, 0)", "os.kill"),
-        ("import os\nos.killpg(1, 0)", "os.killpg"),
-        ("import subprocess\nsubprocess.run(['true'])", "subprocess.Popen"),
-        ("import socket\nsocket.socket()", "socket.__new__"),
-        ("import urllib.request\nurllib.request.urlopen('http://x')", "urllib.Request"),
-        ("import sys\nsys._getframe()", "sys._getframe"),
-        ("import sys\nsys._current_frames()", "sys._current_frames"),
-        ("import sys\nsys.settrace(print)", "sys.settrace"),
-        ("import sys\nsys.setprofile(print)", "sys.setprofile"),
-        ("(lambda: 0).__code__.replace()", "code.__new__"),
-        ("import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))", "resource.setrlimit"),
-        ("import sqlite3\nsqlite3.connect('/tmp/x')", "sqlite3.connect"),
-        ("try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    e.__traceback__.tb_frame", "tb_frame"),
-        ("(i for i in ()).gi_frame", "gi_frame"),
-        ("import gc", "the module gc"),
-        ("import ctypes", "the module ctypes"),
-        ("import signal", "the module signal"),
-        ("import tinygpt.durable", "the module tinygpt.durable"),
-        ("import importlib\nimportlib.import_module('ctypes.util')", "the module"),
-    ],
-)
-def test_the_audit_hook_alone_refuses_what_reaches_out(code: str, refused: str) -> None:
-    assert reason_of("audit", code).startswith(f"Refused: {refused}")
-
-
-@pytest.mark.parametrize(
-    ("call", "kind"),
-    [
-        ("open(P)", "reading"),
-        ("open(P, 'w')", "writing"),
-        ("open(P, 'a')", "writing"),
-        ("open(P, 'r+')", "writing"),
-        ("os.open(P, os.O_RDONLY | os.O_CREAT)", "writing"),
-        ("os.listdir(os.path.dirname(P))", "reading"),
-        ("os.scandir(os.path.dirname(P))", "reading"),
-        ("os.chdir(os.path.dirname(P))", "reading"),
-        ("os.remove(P)", "writing"),
-        ("os.rename(P, 'x')", "writing"),
-        ("os.rename('own', P)", "writing"),
-        ("os.mkdir(P + 'x')", "writing"),
-        ("os.rmdir(P)", "writing"),
-        ("os.link(P, 'x')", "writing"),
-        ("os.link('own', P + 'x')", "writing"),
-        ("os.symlink('own', P + 'x')", "writing"),
-        ("os.truncate(P, 0)", "writing"),
-        ("os.chmod(P, 0o777)", "writing"),
-        ("os.chown(P, 1, 1)", "writing"),
-        ("os.utime(P)", "writing"),
-        ("os.setxattr(P, 'user.x', b'x')", "writing"),
-        ("os.symlink(P, 'link'); open('link')", "reading"),
-        ("open(P + '/../victim')", "reading"),
-        ("open('../victim')", "reading"),
-    ],
-)
-def test_the_audit_hook_alone_keeps_files_outside_from_being_touched(tmp_path: Path, call: str, kind: str) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("mine")
-    code = f"import os\nP = {str(victim)!r}\nopen('own', 'w').close()\n{call}"
-
-    assert reason_of("audit", code).startswith(f"Refused: {kind} outside the working folder is not allowed")
-    assert victim.read_text() == "mine"
-    assert list(tmp_path.iterdir()) == [victim]
-
-
-def test_the_audit_hook_alone_lets_the_folder_and_the_library_be_read() -> None:
-    passes(
-        "audit",
-        "import os, colorsys\nopen('a', 'w').write('x')\nos.mkdir('d')\nos.rename('a', 'd/a')\n"
-        "assert os.listdir('d') == ['a']\nopen(colorsys.__file__).read()\nopen('/dev/null', 'w').write('x')\n"
-        "assert os.path.realpath(os.getcwd() + '/d/a')",
     )
 
 
