@@ -222,7 +222,7 @@ def _ways_of_asking(generator: CodeGenerator) -> dict[str, Callable[[GenerateReq
 
 
 @pytest.mark.parametrize("way", ["generate", "answer", "stream"])
-def test_an_answer_cut_off_because_the_model_is_put_away_is_an_error(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_cut_off_because_the_model_shuts_down_is_an_error(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = untrained_generator(slots=1)
     request = GenerateRequest(prompt="x", max_new_tokens=60, post_process=False, fallback="never")
     step, stepping = generator.engine._decoder.step, Event()

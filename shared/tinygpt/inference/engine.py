@@ -119,7 +119,7 @@ class Engine:
     def close(self, *, drain_seconds: float = 0.0) -> None:
         """Take nothing more, give what was taken `drain_seconds` to finish, cancel the rest, and end the thread."""
         with self._changed:
-            self._refusal = self._refusal or (Draining, "This model is being put away: try again shortly.")
+            self._refusal = self._refusal or (Draining, "This model is shutting down: try again shortly.")
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._recipients, timeout=drain_seconds)
             remaining = list(self._recipients)

@@ -193,7 +193,7 @@ class _Pending:
             raise output.end
         if output.end is not None:
             if output.end.finish_reason == "cancelled":  # by `close`: whoever waits here has cancelled nothing
-                raise Draining("This model was put away during the answer: try again.")
+                raise Draining("This model shut down during the answer: try again.")
             self._unfinished.discard(output.id)
         self._outputs[output.id].append(output)
 
