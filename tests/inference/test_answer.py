@@ -30,6 +30,10 @@ def test_a_usable_text_is_the_answer() -> None:
     assert (given.similarity, given.matched_prompt, given.note) == (None, None, None)
 
 
+def test_two_characters_may_be_an_answer() -> None:
+    assert answer_to("xs \n", fallback="never").code == "xs"
+
+
 def test_a_repaired_text_is_marked() -> None:
     given = answer_to("nums[::-1")
 
