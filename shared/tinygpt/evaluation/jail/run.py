@@ -11,6 +11,8 @@ import sys
 from types import ModuleType
 from typing import Any, NoReturn
 
+from tinygpt.evaluation.jail.answer import check_functions
+
 MOST_OF_A_REASON = 400
 CHANGED = "the answer replaced {}, which the check relies on"
 
@@ -39,6 +41,7 @@ def _why_failed(code: str, check: str) -> str | None:
     sys.modules["__main__"] = module
     namespace = vars(module)
     namespace["code"] = code
+    namespace |= check_functions(namespace)
     own_builtins = dict(vars(builtins))
     if "builtins" not in _imported(tree):
         namespace["__builtins__"] = own_builtins
