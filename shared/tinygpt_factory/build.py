@@ -13,12 +13,11 @@ from tinygpt_factory.family import Family
 from tinygpt_factory.kinds import HELD_OUT, TRAIN, Kind, held_out_pairs, operation_pairs
 from tinygpt_factory.leaks import HeldOut, normalised
 from tinygpt_factory.processes import drawn_ahead
+from tinygpt_factory.weights import weight_of
 
 HELD_OUT_SHARE = 0.025
 HELD_OUT_ROWS = 1_200
 """Of each kind, at most."""
-COMPOSED_SHARE = 0.6
-"""Compositions have so much in common that training needs fewer of each than their weight says."""
 
 OnProgress = Callable[[int, int], object]
 """Called with the rows grown so far, and those there will be."""
@@ -78,7 +77,7 @@ class Builder:
         open_sources = [source_of(family, kind, self._seed) for family in self._families if self._belongs(family, kind)]
         grown = 0
         while grown < count and open_sources:
-            quotas = _quotas([_weight(source.family, kind) for source in open_sources], count - grown)
+            quotas = _quotas([weight_of(source.family, kind) for source in open_sources], count - grown)
             still_open = []
             for source, quota in drawn_ahead(drawer, open_sources, quotas, self._processes):
                 drawn = 0
@@ -113,10 +112,6 @@ class Builder:
             require_one_answer(row.extra["family"], row.prompt, row.code, known)
             left -= 1
         return None
-
-
-def _weight(family: Family, kind: Kind) -> float:
-    return family.weight * (COMPOSED_SHARE if kind == TRAIN and family.name.startswith("compositions.") else 1.0)
 
 
 def _quotas(weights: Sequence[float], count: int) -> list[int]:

@@ -1,8 +1,9 @@
 """The bundled dataset: `train.jsonl`, what a model learns from, and `held_out.jsonl`, what it is tested with.
 
 Training has the rows written by hand (`curated.jsonl`) and those grown from the families. A row written by hand that
-gives a held-out row away is left out, and so is a grown row that answers a hand-written prompt. One kind of held-out
-rows is written by hand as well (`beginner.jsonl`). A training row that gives one of those away is left out too.
+gives a held-out row away is left out, and so is a grown row that answers a hand-written prompt. Two kinds of
+held-out rows are written by hand as well (`beginner.jsonl`, `everyday.jsonl`). A training row that gives one of those
+away is left out too.
 """
 
 from collections.abc import Iterable
@@ -13,12 +14,13 @@ from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.data.rows import Row, read_rows
 from tinygpt.data.split import Split
 from tinygpt_factory.build import OnProgress, build
-from tinygpt_factory.kinds import BEGINNER, TRAIN, kind_of
+from tinygpt_factory.kinds import BEGINNER, EVERYDAY, TRAIN, kind_of
 from tinygpt_factory.leaks import HeldOut, normalised, words_of
 
 CURATED_FILE = "curated.jsonl"
 BEGINNER_FILE = "beginner.jsonl"
-DEFAULT_ROWS = 400_000
+EVERYDAY_FILE = "everyday.jsonl"
+DEFAULT_ROWS = 300_000
 
 
 def make_bundle(
@@ -40,14 +42,20 @@ def make_bundle(
         BuildFailed: a family is wrong.
     """
     curated = _written_by_hand(folder / CURATED_FILE)
-    beginner = [replace(row, extra=row.extra | {"split": BEGINNER}) for row in _written_by_hand(folder / BEGINNER_FILE)]
+    by_beginners = [
+        replace(row, extra=row.extra | {"split": kind})
+        for name, kind in ((BEGINNER_FILE, BEGINNER), (EVERYDAY_FILE, EVERYDAY))
+        for row in _written_by_hand(folder / name)
+    ]
     grown = build(rows, seed, check=check, processes=processes, on_progress=on_progress)
-    held_out = [row for row in grown if kind_of(row) != TRAIN] + beginner
-    known, asked_by_hand = HeldOut(held_out), HeldOut(beginner)
+    held_out = [row for row in grown if kind_of(row) != TRAIN] + by_beginners
+    known, asked_by_hand = HeldOut(held_out), HeldOut(by_beginners)
     training = [row for row in grown if kind_of(row) == TRAIN and asked_by_hand.leaked_by(row) is None]
     unseen = unseen_words(training, held_out)
     by_hand = [
-        row for row in curated if known.leaked_by(row, by_hand=True) is None and words_of(row.code).isdisjoint(unseen)
+        row
+        for row in curated
+        if not (known.leaked_by(row) or known.leaked_by(row, by_hand=True)) and words_of(row.code).isdisjoint(unseen)
     ]
     taken = {normalised(row.prompt) for row in by_hand}
     kept = [row for row in training if normalised(row.prompt) not in taken]

@@ -8,6 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from tinygpt.evaluation.jail.answer import check_functions
 
 
 class BuildFailed(Exception):
@@ -26,7 +29,9 @@ class BuildFailed(Exception):
 
 def run_check(code: str, check: str) -> None:
     """Run a check against a code in a namespace of its own. Raises whatever the check raises."""
-    exec(check, {"__name__": "__main__", "code": code})
+    namespace: dict[str, Any] = {"__name__": "__main__", "code": code}
+    namespace |= check_functions(namespace)
+    exec(check, namespace)
 
 
 def prove(family: str, prompt: str, code: str, check: str) -> None:

@@ -50,6 +50,8 @@ class Source:
 
     family: Family
     phrasings: Sequence[Phrasing]
+    weights: Sequence[float]
+    """How often each phrasing is drawn, beside the others."""
     rng: Random
     prompts: set[str] = field(default_factory=set)
     ahead: deque[Candidate] = field(default_factory=deque)
@@ -86,7 +88,9 @@ class Source:
 def source_of(family: Family, kind: Kind, seed: int) -> Source:
     """The family's draws from their beginning."""
     phrasings = (held_out_phrasing(family),) if kind == "held_out_phrasings" else training_phrasings(family)
-    return Source(family, phrasings, Random(f"{seed}:{kind}:{family.name}"))
+    # People type few words, so training has the short phrasings more often.
+    weights = [1 / len(phrasing.text.split()) if kind == TRAIN else 1.0 for phrasing in phrasings]
+    return Source(family, phrasings, weights, Random(f"{seed}:{kind}:{family.name}"))
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class Drawer:
 
     def _draw(self, source: Source) -> Drawn | None:
         draw_value = _DRAW_VALUE.get(self.kind, known_value)
-        phrasing = source.rng.choice(source.phrasings)
+        (phrasing,) = source.rng.choices(source.phrasings, source.weights)
         try:
             drawn = draw(source.family, phrasing, source.rng, draw_value, TRAINING_TYPO if self.kind == TRAIN else TYPO)
         except NoSuchValues:

@@ -7,6 +7,7 @@ In a phrasing, `$xs` is a slot's value and `<xs>` a mention of it ("the list num
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -63,9 +64,10 @@ class Family:
             raise ValueError(f"{self.name} has {distinct} different phrasings; it needs {MINIMUM_PHRASINGS}.")
         for slot in self.code_slots - {"fn"}:
             self.pool(slot)
-        implied = {"fn", *self.variables} if self.is_function else {"fn"}
         for phrasing in self.phrasings:
-            if missing := self.code_slots - implied - phrasing.slots:
+            missing = self.code_slots - {"fn"} - phrasing.slots
+            names_nothing = not phrasing.slots & set(self.variables)
+            if missing - (set(self.variables) if self.is_function or names_nothing else set()):
                 raise ValueError(f"{self.name}: {phrasing.text!r} lacks {', '.join(sorted(missing))}.")
 
     @cached_property
@@ -93,10 +95,17 @@ class Family:
         found = dict.fromkeys(slots_in(self.code))
         return tuple(slot for slot in found if slot != "fn" and self.pool(slot).variable)
 
-    @property
+    @cached_property
+    def full_code(self) -> str:
+        """The code under the imports that it needs: an answer runs by itself, given only the prompt's variables."""
+        return self.code if self.is_function else _under(_needed(self.imports, self.code), self.code)
+
+    @cached_property
     def full_check(self) -> str:
-        """The check with the imports that the code takes for granted."""
-        return f"{self.imports}\n{self.check}" if self.imports else self.check
+        """The check with its own imports. It runs the answer in a fresh namespace with nothing but the variables."""
+        check = self.check.replace("eval(code)", "answer_value(code, globals())")
+        check = check.replace("exec(code, globals())", "run_answer(code, globals())")
+        return _under(self.imports, check)
 
     @cached_property
     def as_function(self) -> Family:
@@ -104,14 +113,29 @@ class Family:
         call = f"$fn({', '.join('$' + slot for slot in self.variables)})"
         return Family(
             name=self.name,
-            code=definition(f"def {call}:\n    return {self.code}", self.imports),
-            check="exec(code, globals())\n" + self.full_check.replace("eval(code)", call),
+            code=definition(f"def {call}:\n    return {self.code}", _needed(self.imports, self.code)),
+            check="exec(code, globals())\n" + _under(self.imports, self.check.replace("eval(code)", call)),
             do=self.do,
             say=self.say,
             fn=self.fn,
             pools=self.pools,
             where=self.where,
         )
+
+
+def _under(imports: str, text: str) -> str:
+    return f"{imports}\n{text}" if imports else text
+
+
+def _needed(imports: str, code: str) -> str:
+    """Those of the names that `imports` imports which `code` uses."""
+    lines = []
+    for line in imports.splitlines():
+        keyword, _, names = line.rpartition("import ")
+        used = [name for name in names.split(", ") if re.search(rf"(?<![.\w$]){name}\b", code)]
+        if used:
+            lines.append(f"{keyword}import {', '.join(used)}")
+    return "\n".join(lines)
 
 
 def definition(source: str, imports: str = "") -> str:

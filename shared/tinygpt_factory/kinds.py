@@ -1,4 +1,4 @@
-"""What is held out of training, in four kinds.
+"""What is held out of training, in five kinds.
 
 The first three are decided by the families alone (a checksum of names, never the seed), so two builds with different
 seeds hold out the same things:
@@ -8,6 +8,8 @@ seeds hold out the same things:
 - `held_out_compositions`: pairs of operations that training never has together, though it has each of them.
 - `held_out_beginner`: prompts in a beginner's own words, written by hand without sight of the templates
   (`data/beginner.jsonl`): what a person would really type.
+- `held_out_everyday`: plainer ones still, most without a name for what they work on (`data/everyday.jsonl`). The
+  recipes are developed with these in view.
 """
 
 from __future__ import annotations
@@ -24,13 +26,21 @@ from tinygpt_factory.family import Family, Phrasing
 from tinygpt_factory.pools import POOLS
 from tinygpt_factory.slots import Pool
 
-Kind = Literal["train", "held_out_slots", "held_out_phrasings", "held_out_compositions", "held_out_beginner"]
+Kind = Literal[
+    "train",
+    "held_out_slots",
+    "held_out_phrasings",
+    "held_out_compositions",
+    "held_out_beginner",
+    "held_out_everyday",
+]
 """What a row is for. Rows of files have it under the key `split`."""
 
 TRAIN: Kind = "train"
 HELD_OUT: tuple[Kind, ...] = ("held_out_slots", "held_out_phrasings", "held_out_compositions")
 """The held-out kinds that are drawn from the families."""
 BEGINNER: Kind = "held_out_beginner"
+EVERYDAY: Kind = "held_out_everyday"
 
 ONE_VALUE_IN = 10
 ALTERED = 0.5
@@ -38,7 +48,10 @@ ALTERED = 0.5
 ONE_PAIR_IN = 8
 PHRASINGS_RANKED = 10
 
-_DEFAULTS = frozenset(name for pool in POOLS.values() for name in pool.defaults)
+_ALWAYS_KNOWN = frozenset(pool.default for pool in POOLS.values() if pool.default).union(
+    POOLS["greeting"].values, POOLS["noun"].values
+)
+"""Conventional names, and words that everybody types, such as "hello"."""
 
 
 def kind_of(row: Row) -> Kind:
@@ -49,8 +62,8 @@ def kind_of(row: Row) -> Kind:
 
 @cache
 def is_held_out_value(value: str) -> bool:
-    """Whether an open pool's value is kept for `held_out_slots`, one in ten. Default parameter names never are."""
-    return value not in _DEFAULTS and len(value) > 1 and crc32(f"value:{value}".encode()) % ONE_VALUE_IN == 0
+    """Whether an open pool's value is kept for `held_out_slots`, one in ten. Those that everybody types never are."""
+    return value not in _ALWAYS_KNOWN and len(value) > 1 and crc32(f"value:{value}".encode()) % ONE_VALUE_IN == 0
 
 
 def training_value(pool: Pool, rng: Random) -> str | None:
@@ -77,10 +90,18 @@ def unseen_value(pool: Pool, rng: Random) -> str | None:
 
 
 def held_out_phrasing(family: Family) -> Phrasing:
-    """The one template that training never has. Families that share a `wording` lose the same one."""
+    """The one template that training never has. Families that share a `wording` lose the same one.
+
+    Never the shortest, because that is what people type first.
+    """
     key = family.wording or family.name
-    ranked = range(min(PHRASINGS_RANKED, len(family.phrasings)))
+    ranked = [index for index in range(min(PHRASINGS_RANKED, len(family.phrasings))) if index != _plainest(family)]
     return family.phrasings[min(ranked, key=lambda index: crc32(f"{key}:{index}".encode()))]
+
+
+def _plainest(family: Family) -> int:
+    lengths = [len(phrasing.text.split()) for phrasing in family.phrasings]
+    return lengths.index(min(lengths))
 
 
 def training_phrasings(family: Family) -> tuple[Phrasing, ...]:

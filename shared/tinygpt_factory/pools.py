@@ -36,7 +36,7 @@ _NUMERIC = _split(
     views measurements samples averages percents payments savings discounts quantities coins bets guesses rolls"""
 )
 _GENERIC = _split(
-    """lst arr data items xs vals my_list mylist myList elements things array collection my_array numbers_list l ls
+    """lst arr data items xs vals my_list mylist myList elements things collection my_array numbers_list l ls
     list1 list2 list_a list_b stuff records entries a b seq box bag queue stack basket collected history my_data
     input_list big_list lst2 arr1 arr2 series batch inputs outputs first_list second_list raw_data old_list new_list"""
 )
@@ -50,7 +50,7 @@ _WORDY = _split(
 _LIST_AFFIXES = ("my_{}", "{}_list", "all_{}", "{}2", "old_{}", "new_{}", "{}_a", "the_{}", "user_{}")
 
 _STRINGS = _split(
-    """s text name sentence word string my_string message title line txt str1 str2 msg phrase city t st a b
+    """s text name sentence word my_string message title line txt str1 str2 msg phrase city t st a b
     comment paragraph note label username password email address question answer quote song book color country
     greeting input_text user_input first_name last_name nickname surname slogan caption headline tweet poem verse
     letter_text content body description summary review report song_title filename url token tag status command
@@ -77,7 +77,7 @@ _TUPLES = _split(
     settings_pair fruits days months weekdays colors cities coordinates target start_point end_point edge segment"""
 )
 _NUMBERS = _split(
-    """n x y z a b m num number value age price score total amount count num1 num2 my_number width height length
+    """n x y z a b m num age price score total amount count num1 num2 my_number width height length
     speed distance temperature weight salary year hours minutes days points level quantity cost tax tip radius side
     base area volume budget balance rate limit size steps goals votes marks money coins lives health power energy
     result answer first second guess target counter depth mass debt income bill fee rent discount year_born floor_no
@@ -181,7 +181,7 @@ _COUNTING = {
     "6": ("six",), "7": ("seven",), "8": ("eight",), "9": ("nine",),
 }  # fmt: skip
 
-_QUOTED = ("{}", "'{}'", "'{}'", '"{}"', '"{}"')
+_QUOTED = ("{}", "{}", "'{}'", '"{}"')
 
 
 def _named(*nouns: str) -> tuple[str, ...]:
@@ -193,7 +193,11 @@ def _named(*nouns: str) -> tuple[str, ...]:
 
 
 def _variable(
-    values: tuple[str, ...], nouns: tuple[str, ...], unnamed: tuple[tuple[str, ...], ...], defaults: tuple[str, ...]
+    values: tuple[str, ...],
+    nouns: tuple[str, ...],
+    unnamed: tuple[tuple[str, ...], ...],
+    several: str,
+    default: str,
 ) -> Pool:
     """A pool of variable names, with the nouns a prompt puts beside them."""
     return Pool(
@@ -201,94 +205,135 @@ def _variable(
         mentions=_named(*nouns),
         variable=True,
         unnamed=unnamed,
-        defaults=defaults,
+        several=several,
+        default=default,
         invent=invented_name,
         alter=altered_name,
     )
 
 
-_A_LIST = ("a list", "a list", "a given list", "any list", "the list", "the list it is given")
-_TWO_LISTS = (_A_LIST, ("another list", "a second list", "the other list"))
-_A_STRING = ("a string", "a string", "a text", "a given string", "the string", "some text", "a piece of text")
+def _some(noun: str, *others: str) -> tuple[str, ...]:
+    """Ways to speak of a thing that has no name, the plainest most often."""
+    a = "an" if noun[0] in "aeiou" else "a"
+    plain = (f"{a} {noun}",) * 4 + (noun, noun, f"the {noun}", f"the {noun}", f"my {noun}")
+    return (*plain, f"{a} given {noun}", f"any {noun}", f"the given {noun}", *others)
+
+
+def _second(noun: str) -> tuple[str, ...]:
+    return (f"another {noun}", f"another {noun}", f"a second {noun}", f"the other {noun}", "another one", "another")
+
+
+_GREETING = Pool(
+    (
+        "hello", "hi", "welcome", "goodbye", "bye", "good morning", "good night", "thanks", "thank you", "hello there",
+        "yes", "no", "ok", "done", "error", "success", "ready", "hello python", "hi there", "good evening", "well done",
+        "hey", "cheers", "see you", "please", "start", "stop", "finished", "hello world", "i love python", "game over",
+        "try again", "happy birthday", "good job", "nice", "wow", "sorry", "loading", "enter", "oops", "hooray",
+        "hello everyone", "good afternoon", "have a nice day", "hola", "ciao", "bonjour", "hallo", "howdy", "greetings",
+    ),
+    mentions=("{}", "{}", "{}", "{}", "'{}'", '"{}"'),
+    open=False,
+)  # fmt: skip
+_NOUN = Pool(
+    (
+        "banana", "apple", "hello", "python", "cat", "dog", "house", "world", "tree", "computer", "school", "summer",
+        "winter", "orange", "garden", "mississippi", "radar", "level", "programming", "keyboard", "elephant", "tiger",
+        "monday", "sunday", "table", "window", "rainbow", "chocolate", "umbrella", "mountain", "river", "music",
+    ),
+    mentions=("{}", "{}", "the word {}", "the word {}", "'{}'", '"{}"', "the string {}"),
+    open=False,
+)  # fmt: skip
 
 POOLS: dict[str, Pool] = {
+    "greeting": _GREETING,
+    "noun": _NOUN,
     "xs": _variable(
         _GENERIC + _with_affixes(_NUMERIC + _WORDY, _LIST_AFFIXES),
         ("list", "list", "list", "array"),
-        _TWO_LISTS,
-        ("items", "other"),
+        (_some("list", "an array", "array", "the list it is given"), _second("list")),
+        "lists",
+        "lst",
     ),
     "nums": _variable(
         _GENERIC + _with_affixes(_NUMERIC, _LIST_AFFIXES),
         ("list", "list", "list", "array", "list of numbers", "number list"),
         (
-            ("a list", "a list of numbers", "a list of numbers", "some numbers", "a number list", "a list of ints"),
-            ("another list", "a second list", "another list of numbers"),
+            _some(
+                "list", "a list of numbers", "a list of numbers", "list of numbers", "some numbers", "a list of ints"
+            ),
+            _second("list"),
         ),
-        ("numbers", "others"),
+        "lists",
+        "lst",
     ),
     "words": _variable(
         _GENERIC + _with_affixes(_WORDY, _LIST_AFFIXES),
         ("list", "list", "list", "list of strings", "list of words", "word list"),
-        (("a list of words", "a list of strings", "a list of words", "some words", "a word list"),),
-        ("words", "others"),
+        (_some("list of words", "a list of strings", "a list of strings", "list of strings", "a list"),),
+        "lists of words",
+        "lst",
     ),
     "nested": _variable(
-        _NESTED, ("list", "nested list", "list of lists"), (("a list of lists", "a nested list"),), ("rows",)
+        _NESTED,
+        ("list", "nested list", "list of lists"),
+        (_some("list of lists", "a nested list", "nested list", "a matrix"),),
+        "lists of lists",
+        "lst",
     ),
     "records": _variable(
         _RECORDS,
         ("list", "list of dicts", "list of dictionaries"),
-        (("a list of dicts", "a list of dictionaries"),),
-        ("rows",),
+        (_some("list of dicts", "a list of dictionaries", "list of dictionaries"),),
+        "lists of dicts",
+        "lst",
     ),
     "s": _variable(
         _with_affixes(_STRINGS, ("{}", "my_{}", "the_{}", "{}1", "new_{}", "old_{}")),
         ("string", "string", "string", "text", "variable"),
-        (_A_STRING, ("another string", "a second string", "the other string")),
-        ("text", "other"),
+        (
+            _some("string", "a text", "some text", "text", "a sentence", "a sentence", "sentence", "a word", "a word"),
+            _second("string"),
+        ),
+        "strings",
+        "text",
     ),
     "d": _variable(
         _with_affixes(_DICTS, ("{}", "my_{}", "{}_dict", "all_{}", "{}2", "old_{}", "{}_map")),
         ("dict", "dict", "dictionary", "dictionary"),
-        (
-            ("a dict", "a dictionary", "a given dict", "the dictionary"),
-            ("another dict", "a second dict", "another dictionary"),
-        ),
-        ("mapping", "other"),
+        (_some("dictionary", "a dict", "a dict", "dict", "the dict", "my dict"), _second("dictionary")),
+        "dictionaries",
+        "d",
     ),
-    "set": _variable(_SETS, ("set",), (("a set", "a given set"), ("another set", "a second set")), ("items", "other")),
-    "tup": _variable(_TUPLES, ("tuple",), (("a tuple", "a given tuple"), ("another tuple",)), ("values", "other")),
+    "set": _variable(_SETS, ("set",), (_some("set"), _second("set")), "sets", "s"),
+    "tup": _variable(_TUPLES, ("tuple",), (_some("tuple"), _second("tuple")), "tuples", "t"),
     "n": _variable(
         _with_affixes(_NUMBERS, ("{}", "my_{}", "{}", "old_{}", "{}", "new_{}", "{}_2")),
         ("number", "number", "variable", "value"),
-        (
-            ("a number", "a number", "a given number", "an integer", "the number", "some number"),
-            ("another number", "a second number", "another one"),
-            ("a third number",),
-        ),
-        ("n", "m", "p"),
+        (_some("number", "an integer", "some number"), _second("number"), ("a third number", "a third one")),
+        "numbers",
+        "n",
     ),
-    "date": _variable(
-        _DATES, ("date",), (("a date", "a given date"), ("another date", "a second date")), ("day", "other")
-    ),
+    "date": _variable(_DATES, ("date",), (_some("date"), _second("date")), "dates", "day"),
     "path": _variable(
         _FILE_VARIABLES,
         ("file", "path", "file path"),
-        (("a file", "a path", "a given file", "a text file"),),
-        ("path",),
+        (_some("file", "a path", "a text file", "a file path"),),
+        "files",
+        "path",
     ),
     "raw": _variable(
         _RAW,
         ("json string", "json text", "string", "json"),
-        (("a json string", "json text", "some json", "a json text"),),
-        ("text",),
+        (_some("json string", "json text", "some json", "json"),),
+        "json strings",
+        "text",
     ),
     "csv": _variable(
         _TABLES,
         ("csv text", "csv string", "csv"),
-        (("csv text", "a csv string", "some csv text", "a csv text"),),
-        ("text",),
+        (_some("csv text", "a csv string", "some csv text", "csv"),),
+        "csv texts",
+        "text",
     ),
     "k": Pool(tuple(str(number) for number in range(1, 101))),
     "big": Pool(

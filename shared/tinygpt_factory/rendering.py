@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -19,8 +19,15 @@ from tinygpt_factory.words import (
     third_person,
 )
 
-AS_FUNCTION = 0.12
+AS_FUNCTION = 0.15
 UNNAMED = 0.6
+"""How often a function's parameters go unnamed in the prompt, if they can."""
+BARE = 0.45
+"""How often the variables of an expression do."""
+TOGETHER = 0.7
+"""How often two unnamed things of a kind are spoken of as two, such as "two lists"."""
+OF_A_KIND = ("a", "b", "c")
+"""The names of unnamed things of one kind."""
 NAMED_FUNCTION = 0.35
 TYPO = 0.05
 TRAINING_TYPO = 0.15
@@ -28,6 +35,8 @@ CAPITAL = 0.15
 QUESTION_MARK = 0.4
 SPOKEN = 0.5
 
+_TWO_OF_A_KIND = re.compile(r"<(?P<kind>[a-z]+)> (?:and|with|by) <(?P=kind)2>")
+_NOUNS = "lists?|arrays?|dicts?|dictionar(?:y|ies)|strings?|texts?|numbers?|sets?|tuples?|variables?|dates?|file|path"
 _SYNONYM = re.compile(r"\[([a-z]+)\]")
 _ALTERNATIVES = re.compile(r"\(([^()]*)\)")
 _PLAIN_WORD = re.compile(r"(?<![$<\w'])[a-z]{4,}(?![\w'>])")
@@ -81,17 +90,21 @@ def draw(family: Family, phrasing: Phrasing, rng: Random, draw_value: DrawValue,
     as_function = family.is_function or (bool(family.fn) and phrasing.request and rng.random() < AS_FUNCTION)
     if as_function and not family.is_function:
         family = family.as_function
-    unnamed = as_function and rng.random() < UNNAMED and _only_mentioned(family, text)
+    unnamed = False
+    if rng.random() < (UNNAMED if as_function else BARE):
+        mentioned = _with_mentions(family, text)
+        unnamed = _only_mentioned(family, mentioned)
+        text = mentioned if unnamed else text
     text = _framed(text, phrasing, as_function, rng)
     values = _values(family, text, unnamed, rng, draw_value)
     text, shown = _mentioned(family, text, values, unnamed, rng)
     prompt = fill(_slips(text, rng, typo_share), {**values, **shown})
-    return Drawn(family, prompt, fill(family.code, values), values, shown)
+    return Drawn(family, prompt, fill(family.full_code, values), values, shown)
 
 
 def render(family: Family, values: Mapping[str, str]) -> tuple[str, str]:
     """The family's code and check with these slot values."""
-    return fill(family.code, values), fill(family.full_check, values)
+    return fill(family.full_code, values), fill(family.full_check, values)
 
 
 def _framed(text: str, phrasing: Phrasing, as_function: bool, rng: Random) -> str:
@@ -104,6 +117,15 @@ def _framed(text: str, phrasing: Phrasing, as_function: bool, rng: Random) -> st
     else:
         frames = DEFINING
     return rng.choice(frames).format(do=text, does=third_person(text))
+
+
+def _with_mentions(family: Family, text: str) -> str:
+    """The text with mentions in place of names that follow a noun: "the list $xs" becomes "<xs>"."""
+    slots = "|".join(re.escape(slot) for slot in family.variables)
+    if not slots:
+        return text
+    text = re.sub(rf"(?:\b(?:the|my|a|two|both) )?\b(?:{_NOUNS}) \$({slots})\b", r"<\1>", text)
+    return re.sub(rf"(<[a-z]+> (?:and|with|by)) \$({slots})\b", r"\1 <\2>", text)
 
 
 def _only_mentioned(family: Family, text: str) -> bool:
@@ -121,9 +143,7 @@ def _values(family: Family, text: str, unnamed: bool, rng: Random, draw_value: D
     fixed: dict[str, str] = {}
     if "fn" in family.code_slots and "fn" not in slots:
         fixed["fn"] = family.fn
-    for slot in family.variables:
-        if unnamed or slot not in slots:
-            fixed[slot] = family.pool(slot).defaults[_place(slot)]
+    fixed |= _conventional([slot for slot in family.variables if unnamed or slot not in slots], family)
     for _ in range(200):
         values = dict(fixed)
         for slot in slots:
@@ -133,6 +153,16 @@ def _values(family: Family, text: str, unnamed: bool, rng: Random, draw_value: D
         if distinct and (not family.where or eval(fill(family.where, values))):
             return values
     raise NoSuchValues(family.name)
+
+
+def _conventional(slots: Sequence[str], family: Family) -> dict[str, str]:
+    """The names of variables that the prompt does not name: `lst`, `text`, `n`; `a` and `b` for two of a kind."""
+    defaults = {slot: family.pool(slot).default for slot in slots}
+    names: dict[str, str] = {}
+    for slot, default in defaults.items():
+        of_a_kind = [other for other in defaults if defaults[other] == default]
+        names[slot] = default if len(of_a_kind) == 1 else OF_A_KIND[of_a_kind.index(slot)]
+    return names
 
 
 def _value(pool: Pool, rng: Random, draw_value: DrawValue) -> str:
@@ -147,6 +177,8 @@ def _mentioned(
 ) -> tuple[str, dict[str, str]]:
     """The text with every mention written out, and what it shows in place of values that are spoken."""
     shown: dict[str, str] = {}
+    if unnamed and rng.random() < TOGETHER:
+        text = _TWO_OF_A_KIND.sub(lambda match: _together(family, match, rng), text)
 
     def mention(match: re.Match[str]) -> str:
         slot = match[1]
@@ -160,6 +192,14 @@ def _mentioned(
         return rng.choice(pool.mentions).format(f"${slot}")
 
     return MENTION.sub(mention, text), shown
+
+
+def _together(family: Family, match: re.Match[str], rng: Random) -> str:
+    """ "two lists" in the place of "<xs> and <xs2>"; what is no variable stays as it is."""
+    if match["kind"] not in family.variables:
+        return match[0]
+    way = rng.choice(("two {}", "two {}", "two {}", "2 {}", "the two {}", "{}"))
+    return way.format(family.pool(match["kind"]).several)
 
 
 def _slips(text: str, rng: Random, typo_share: float) -> str:

@@ -20,8 +20,9 @@ class Pool:
     """The values of one kind of slot.
 
     `mentions` are ways to bring a value up in a prompt, `{}` being the value. `spoken` are other words for
-    one value ("three" for "3"). A `variable` becomes a parameter when an expression is asked for as a function;
-    there, `unnamed` may stand in the prompt ("a list"), and `defaults` are then the parameters' names.
+    one value ("three" for "3"). A `variable` need not be named in the prompt: `unnamed` may stand there ("a list"),
+    for the first of its kind and for a second, and `several` for two together ("lists"). `default` is then its name in
+    the code (`lst`); two of a kind are `a` and `b`. A variable is a parameter where a function is asked for.
     Only values of an `open` pool are ever held out of training. `invent` makes up a value that is in no list; `alter`
     makes another of one drawn, for training.
     """
@@ -31,7 +32,8 @@ class Pool:
     spoken: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     variable: bool = False
     unnamed: tuple[tuple[str, ...], ...] = ()
-    defaults: tuple[str, ...] = ()
+    several: str = ""
+    default: str = ""
     open: bool = True
     invent: Callable[[Random], str] | None = None
     alter: Callable[[str, Random], str] | None = None

@@ -27,6 +27,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = _table(
     smallest: smallest | lowest | minimum | min | least | littlest
     numbers: numbers | numbers | values | elements | items | entries | ones | integers | numbers
     items: items | elements | values | entries | things | members
+    number: number | number | value | element
     item: item | element | value | entry | thing | member
     words: words | words | strings | items | entries
     word: word | word | string | item | entry
@@ -89,7 +90,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = _table(
 # {do} is the request ("count the vowels in s"), {does} the same in the third person ("counts the vowels in s").
 # A frame is as likely as the number before it.
 _ASKING = """
-90 {do}
+260 {do}
 5 how do i {do}
 3 how to {do}
 3 how can i {do}
@@ -238,7 +239,7 @@ _ASKING = """
 """
 
 _SAYING = """
-45 {say}
+110 {say}
 1 {say} please
 1 {say} in python
 1 {say} python

@@ -143,7 +143,7 @@ def test_who_waits_for_another_process_finds_its_rows(folder: Path, monkeypatch:
 
 
 def test_two_processes_at_once_grow_the_pinned_rows_once(tmp_path: Path) -> None:
-    for name in ("curated.jsonl", "beginner.jsonl"):
+    for name in ("curated.jsonl", "beginner.jsonl", "everyday.jsonl"):
         (tmp_path / name).write_bytes((DATA / name).read_bytes())
     factory.run_factory(["--rows", "1000", "--out", str(tmp_path)])
     (tmp_path / "train.jsonl").unlink()
@@ -156,12 +156,12 @@ def test_two_processes_at_once_grow_the_pinned_rows_once(tmp_path: Path) -> None
     assert sum("growing the bundled rows" in output for output in outputs) == 1
     assert all(output.endswith(f"{tmp_path / 'train.jsonl'}\n") for output in outputs)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "beginner.jsonl", "bundled.json", "curated.jsonl", "held_out.jsonl", "train.jsonl",
+        "beginner.jsonl", "bundled.json", "curated.jsonl", "everyday.jsonl", "held_out.jsonl", "train.jsonl",
     ]  # fmt: skip
 
 
 def test_what_waits_for_the_rows_may_stop_and_the_factory_stops_too(tmp_path: Path) -> None:
-    for name in ("curated.jsonl", "beginner.jsonl", "bundled.json", "held_out.jsonl"):
+    for name in ("curated.jsonl", "beginner.jsonl", "everyday.jsonl", "bundled.json", "held_out.jsonl"):
         (tmp_path / name).write_bytes((DATA / name).read_bytes())
 
     def stop() -> None:

@@ -16,6 +16,7 @@ from tinygpt_factory.drawing import MAX_LENGTH
 from tinygpt_factory.families import Family, all_families
 from tinygpt_factory.kinds import HELD_OUT, TRAIN, kind_of
 from tinygpt_factory.leaks import normalised
+from tinygpt_factory.weights import EVERYDAY, weight_of
 
 ROWS = 3_000
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -81,8 +82,10 @@ def test_rows_are_short_and_parse(rows: list[Row]) -> None:
 
 def test_families_are_balanced_by_weight(rows: list[Row]) -> None:
     counts = Counter(row.extra["family"] for row in rows if kind_of(row) == "train")
-    whole = [counts[family.name] for family in all_families() if family.weight == 1.0]
-    assert min(whole) >= 0.6 * max(whole)
+    whole = [counts[family.name] for family in all_families() if weight_of(family, "train") == 1.0]
+    everyday = [counts[family.name] for family in all_families() if weight_of(family, "train") == EVERYDAY]
+    assert min(whole) >= 0.5 * max(whole)
+    assert sum(everyday) / len(everyday) >= 1.5 * sum(whole) / len(whole)
 
 
 def test_training_rows_are_mistyped_more_often_than_those_held_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """The bundled files as they are shipped: what is held out is held out, and the prompts written by hand are among it."""
 
+import contextlib
+import io
 import json
 import re
 from dataclasses import replace
@@ -12,13 +14,14 @@ from tinygpt.contracts.errors import InvalidDataset
 from tinygpt.data.bundled import HELD_OUT_FILE, bundled_rows
 from tinygpt.data.rows import Row, read_rows
 from tinygpt_factory.build import HELD_OUT_ROWS, Builder
-from tinygpt_factory.bundle import BEGINNER_FILE, CURATED_FILE, make_bundle, unseen_words
+from tinygpt_factory.bundle import BEGINNER_FILE, CURATED_FILE, EVERYDAY_FILE, make_bundle, unseen_words
 from tinygpt_factory.checks import run_check
 from tinygpt_factory.families import all_families
-from tinygpt_factory.kinds import BEGINNER, HELD_OUT, kind_of
+from tinygpt_factory.kinds import BEGINNER, EVERYDAY, HELD_OUT, Kind, kind_of
 from tinygpt_factory.leaks import HeldOut, normalised, words_of
 
 DATA = Path(__file__).resolve().parents[2] / "data"
+BY_BEGINNERS: list[tuple[str, Kind]] = [(BEGINNER_FILE, BEGINNER), (EVERYDAY_FILE, EVERYDAY)]
 
 
 TRAIN_FILE = "train.jsonl"
@@ -34,20 +37,36 @@ def held_out() -> list[Row]:
 
 
 def test_every_kind_is_held_out(held_out: list[Row]) -> None:
-    assert {kind_of(row) for row in held_out} == {*HELD_OUT, BEGINNER}
+    assert {kind_of(row) for row in held_out} == {*HELD_OUT, BEGINNER, EVERYDAY}
 
 
-def test_the_beginners_prompts_are_held_out_as_they_were_written(held_out: list[Row]) -> None:
-    written = [replace(row, extra=row.extra | {"split": BEGINNER}) for row in rows_of(BEGINNER_FILE)]
+@pytest.mark.parametrize(("name", "kind"), BY_BEGINNERS)
+def test_prompts_of_beginners_are_held_out_as_they_were_written(held_out: list[Row], name: str, kind: Kind) -> None:
+    written = [replace(row, extra=row.extra | {"split": kind}) for row in rows_of(name)]
 
-    assert [row for row in held_out if kind_of(row) == BEGINNER] == written
+    assert [row for row in held_out if kind_of(row) == kind] == written
     assert len({normalised(row.prompt) for row in written}) == len(written) >= 100
 
 
-def test_the_beginners_checks_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "kind"), BY_BEGINNERS)
+def test_the_checks_of_beginners_prompts_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: Kind
+) -> None:
     monkeypatch.chdir(tmp_path)
-    for row in rows_of(BEGINNER_FILE):
+    for row in rows_of(name):
         run_check(row.code, row.extra["check"])
+
+
+def test_a_wrong_answer_fails_the_check_of_an_everyday_prompt() -> None:
+    """Another row's code is a wrong answer, unless it is a right one in other words."""
+    rows = [row for row in rows_of(EVERYDAY_FILE) if "sleep" not in row.code and "while" not in row.code]
+    accepted = 0
+    for row, other in zip(rows, [*rows[1:], rows[0]], strict=True):
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+            run_check(other.code, row.extra["check"])
+            accepted += 1
+
+    assert accepted <= 2
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +76,7 @@ def training() -> list[Row]:
 
 def test_there_are_as_many_different_rows_as_the_data_card_says(training: list[Row], held_out: list[Row]) -> None:
     files = {TRAIN_FILE: training, HELD_OUT_FILE: held_out}
-    files |= {name: rows_of(name) for name in (CURATED_FILE, BEGINNER_FILE)}
+    files |= {name: rows_of(name) for name in (CURATED_FILE, BEGINNER_FILE, EVERYDAY_FILE)}
     card = (DATA / "README.md").read_text(encoding="utf-8")
 
     counts = {name: int(count.replace(",", "")) for name, count in re.findall(r"^\| `(\S+)` \| ([\d,]+) ", card, re.M)}
@@ -74,7 +93,7 @@ def test_what_is_held_out_is_what_the_families_give_today(
 
     drawn = [row for kind in HELD_OUT for row in builder.grow(kind, HELD_OUT_ROWS)]
 
-    shipped = [row for row in held_out if kind_of(row) != BEGINNER]
+    shipped = [row for row in held_out if kind_of(row) in HELD_OUT]
     assert sorted(row.to_json() for row in drawn) == sorted(row.to_json() for row in shipped)
 
 
@@ -132,6 +151,7 @@ def test_a_wording_that_was_held_out_is_found_in_a_row_written_by_hand(
 def test_rows_that_give_a_beginners_prompt_away_are_left_out(tmp_path: Path) -> None:
     asked = {"prompt": "spell word backwards", "code": "word[::-1]", "family": "strings.reverse", "check": "pass"}
     (tmp_path / BEGINNER_FILE).write_text(json.dumps(asked) + "\n")
+    (tmp_path / EVERYDAY_FILE).write_text(json.dumps(asked | {"prompt": "word back to front please"}) + "\n")
     same_but_for_case = asked | {"prompt": "Spell word backwards!"}
     (tmp_path / CURATED_FILE).write_text(
         json.dumps(same_but_for_case) + "\n" + json.dumps(asked | {"prompt": "turn word around"}) + "\n"
@@ -141,7 +161,7 @@ def test_rows_that_give_a_beginners_prompt_away_are_left_out(tmp_path: Path) -> 
 
     prompts = [row.prompt for row in bundle.training]
     assert "turn word around" in prompts
-    assert not {"Spell word backwards!", "spell word backwards"} & set(prompts)
+    assert not {"Spell word backwards!", "spell word backwards", "word back to front please"} & set(prompts)
 
 
 @pytest.mark.parametrize("name", [CURATED_FILE, BEGINNER_FILE])

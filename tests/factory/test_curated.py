@@ -17,13 +17,16 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 CURATED = DATA / "curated.jsonl"
 RUN_CHECKS = """
 import json, os, sys
+from tinygpt.evaluation.jail.answer import check_functions
 home, passed = os.getcwd(), []
 for number, line in enumerate(sys.stdin):
     row = json.loads(line)
     os.mkdir(f"{home}/{number}")
     os.chdir(f"{home}/{number}")
     try:
-        exec(row["check"], {"__name__": "__main__", "code": row["code"]})
+        namespace = {"__name__": "__main__", "code": row["code"]}
+        namespace |= check_functions(namespace)
+        exec(row["check"], namespace)
     except BaseException as error:
         passed.append(False)
     else:

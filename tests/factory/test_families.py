@@ -11,7 +11,7 @@ from tinygpt_factory.checks import run_check
 from tinygpt_factory.families import Family, all_families
 from tinygpt_factory.family import MINIMUM_PHRASINGS, gives
 from tinygpt_factory.pools import POOLS
-from tinygpt_factory.rendering import Drawn, draw, expand, render
+from tinygpt_factory.rendering import OF_A_KIND, Drawn, draw, expand, render
 from tinygpt_factory.slots import Pool, slots_in
 from tinygpt_factory.words import SYNONYMS, third_person
 
@@ -19,7 +19,7 @@ FAMILIES = all_families()
 TOPICS = {
     "numbers", "strings", "lists", "dicts", "sets", "tuples", "loops", "conditions", "comprehensions", "functions",
     "classes", "recursion", "sorting", "searching", "files", "paths", "json", "csv", "dates", "regex", "errors",
-    "printing", "formatting", "compositions",
+    "printing", "formatting", "compositions", "plain", "everyday",
 }  # fmt: skip
 
 
@@ -109,10 +109,10 @@ def test_the_code_of_another_slot_fails() -> None:
 def test_the_slots_of_the_code_are_in_the_prompt() -> None:
     for family in FAMILIES:
         for drawn in draws(family, 3):
-            defaults = {default for pool in POOLS.values() for default in pool.defaults} | {family.fn}
+            conventional = {pool.default for pool in POOLS.values()} | {*OF_A_KIND, family.fn}
             for slot, value in drawn.values.items():
                 shown = drawn.shown.get(slot, value)
-                assert shown in drawn.prompt or (drawn.family.is_function and value in defaults), (slot, drawn.prompt)
+                assert shown in drawn.prompt or value in conventional, (slot, drawn.prompt)
                 assert value in drawn.code
 
 
@@ -126,9 +126,27 @@ def test_expressions_are_asked_for_as_functions_too() -> None:
     family = next(family for family in FAMILIES if family.name == "lists.reverse")
     drawn = draws(family, 400)
     named = [row for row in drawn if row.code.startswith("def ")]
-    assert {row.code for row in named} > {"def reverse_list(items):\n    return items[::-1]"}
+    assert {row.code for row in named} > {"def reverse_list(lst):\n    return lst[::-1]"}
     assert any(row.code.startswith(f"def {row.values['fn']}(") and row.values["fn"] in row.prompt for row in named)
     assert len(named) < len(drawn) / 3
+
+
+def test_what_the_prompt_does_not_name_has_a_conventional_name() -> None:
+    reverse = next(family for family in FAMILIES if family.name == "lists.reverse")
+    merge = next(family for family in FAMILIES if family.name == "dicts.merge")
+
+    prompts = {row.prompt.lower(): row.code for row in (*draws(reverse, 6_000), *draws(merge, 6_000))}
+
+    assert prompts["reverse a list"] == "lst[::-1]"
+    assert prompts["merge two dictionaries"] == "{**a, **b}"
+
+
+def test_an_answer_has_the_imports_it_needs_and_no_others() -> None:
+    parse = next(family for family in FAMILIES if family.name == "json.parse")
+    to_text = next(family for family in FAMILIES if family.name == "dates.to_text")
+
+    assert all(row.code.startswith("import json\n") for row in draws(parse, 20))
+    assert not [row.code for row in draws(to_text, 20) if "import" in row.code]
 
 
 def test_wording_varies() -> None:

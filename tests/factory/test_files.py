@@ -14,7 +14,7 @@ from tinygpt.data.bundled import read_pin
 from tinygpt.data.rows import read_rows
 from tinygpt.durable import sha256_of
 from tinygpt_factory.__main__ import app
-from tinygpt_factory.bundle import BEGINNER_FILE, CURATED_FILE
+from tinygpt_factory.bundle import BEGINNER_FILE, CURATED_FILE, EVERYDAY_FILE
 from tinygpt_factory.families import all_families
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -32,7 +32,7 @@ def this_process() -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in (CURATED_FILE, BEGINNER_FILE):
+    for name in (CURATED_FILE, BEGINNER_FILE, EVERYDAY_FILE):
         (tmp_path / name).write_bytes((DATA / name).read_bytes())
     return tmp_path
 
@@ -43,7 +43,9 @@ def run(folder: Path, *options: str) -> tuple[int, str, str]:
 
 
 def grown(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name not in (CURATED_FILE, BEGINNER_FILE))
+    return sorted(
+        path.name for path in folder.iterdir() if path.name not in (CURATED_FILE, BEGINNER_FILE, EVERYDAY_FILE)
+    )
 
 
 def test_a_build_writes_the_rows_and_pins_them(folder: Path) -> None:

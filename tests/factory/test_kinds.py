@@ -25,7 +25,7 @@ from tinygpt_factory.kinds import (
 )
 from tinygpt_factory.leaks import SIMILAR, leaks, normalised
 from tinygpt_factory.pools import POOLS
-from tinygpt_factory.rendering import draw
+from tinygpt_factory.rendering import OF_A_KIND, draw
 from tinygpt_factory.slots import Pool
 
 FAMILIES = {family.name: family for family in all_families()}
@@ -34,7 +34,7 @@ UNSEEN_PAIRS = held_out_pairs(FAMILIES.values())
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    return build(4_000)
+    return build(8_000)
 
 
 def of(rows: list[Row], split: str) -> list[Row]:
@@ -44,7 +44,7 @@ def of(rows: list[Row], split: str) -> list[Row]:
 def test_every_split_has_its_share(rows: list[Row]) -> None:
     counts = Counter(kind_of(row) for row in rows)
     assert set(counts) == {TRAIN, *HELD_OUT}
-    assert all(counts[split] == 100 for split in HELD_OUT)
+    assert all(counts[split] == 200 for split in HELD_OUT)
 
 
 def test_no_leak_is_left(rows: list[Row]) -> None:
@@ -108,7 +108,7 @@ def test_training_never_draws_a_held_out_value() -> None:
     for family in FAMILIES.values():
         drawn = draw(family, rng.choice(training_phrasings(family)), rng, training_value)
         open_slots = [slot for slot in drawn.values if drawn.family.pool(slot).open]
-        fixed = {family.fn, *(default for pool in POOLS.values() for default in pool.defaults)}
+        fixed = {family.fn, *OF_A_KIND, *(pool.default for pool in POOLS.values())}
         assert not [
             slot for slot in open_slots if is_held_out_value(drawn.values[slot]) and drawn.values[slot] not in fixed
         ]

@@ -10,6 +10,7 @@ from tinygpt_factory.families import (
     dates,
     dicts,
     errors,
+    everyday,
     files,
     formatting,
     functions,
@@ -18,6 +19,7 @@ from tinygpt_factory.families import (
     loops,
     numbers,
     paths,
+    plain,
     printing,
     recursion,
     regex,
@@ -34,7 +36,7 @@ __all__ = ["Family", "all_families"]
 
 _TOPICS = (
     numbers, strings, lists, dicts, sets, tuples, loops, conditions, comprehensions, functions, classes, recursion,
-    sorting, searching, files, paths, json_text, csv_text, dates, regex, errors, printing, formatting,
+    sorting, searching, files, paths, json_text, csv_text, dates, regex, errors, printing, formatting, plain, everyday,
 )  # fmt: skip
 
 

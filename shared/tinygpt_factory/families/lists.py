@@ -1127,7 +1127,7 @@ FAMILIES = (
         name="lists.clear",
         do=(
             "[remove] (all|every one of) the [items] (from|of) <xs>",
-            "empty <xs>",
+            "empty out <xs>",
             "clear <xs>",
             "make <xs> empty",
             "[remove] everything from <xs>",

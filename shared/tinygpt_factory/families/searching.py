@@ -708,16 +708,14 @@ FAMILIES = (
         fn="binary_search",
         code=(
             "def $fn($xs, $n):\n"
-            "    low, high = 0, len($xs) - 1\n"
-            "    while low <= high:\n"
-            "        middle = (low + high) // 2\n"
-            "        if $xs[middle] == $n:\n"
-            "            return middle\n"
-            "        if $xs[middle] < $n:\n"
-            "            low = middle + 1\n"
+            "    lo, hi = 0, len($xs)\n"
+            "    while lo < hi:\n"
+            "        mid = (lo + hi) // 2\n"
+            "        if $xs[mid] < $n:\n"
+            "            lo = mid + 1\n"
             "        else:\n"
-            "            high = middle - 1\n"
-            "    return -1"
+            "            hi = mid\n"
+            "    return lo if $n in $xs[lo:lo + 1] else -1"
         ),
         check=calls("$fn([4, 5, 6], 5) == 1", "$fn([4, 5, 6, 9], 9) == 3", "$fn([4, 6], 5) == -1", "$fn([], 1) == -1"),
         weight=0.5,
