@@ -1,1 +1,1 @@
-"""What runs in the judge's helper processes. Standard library only: the helper has no site-packages."""
+"""What runs in the sandbox's helper processes. Standard library only, because the helper has no site-packages."""

@@ -1,8 +1,8 @@
-"""A veto inside the interpreter, by `sys.addaudithook`: for what the kernel's layers can't see or don't have.
+"""A veto inside the interpreter (`sys.addaudithook`), for what the kernel's layers can't see or don't have.
 
-It keeps frames, the garbage collector's lists, tracing, ctypes and subinterpreters from code that hunts for the
-runner's secret, and files outside the working folder, as Landlock does where there is one. It is Python guarding
-Python: code that gets native access to memory gets past it.
+It refuses frames, the garbage collector's lists, tracing, ctypes and subinterpreters, so that code can't search for the
+runner's nonce. It also refuses files outside the working folder, as Landlock does if the kernel has it. It is Python
+that guards Python: code with native access to memory gets past it.
 """
 
 import os
@@ -34,11 +34,11 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 
 
 class Refused(PermissionError, ValueError):
-    """Also a `ValueError`: the standard library expects one where there is no frame to be had (`namedtuple`)."""
+    """Also a `ValueError`, because the standard library expects one if there is no frame (`namedtuple`)."""
 
 
 def guard(folder: str, readable: Sequence[str]) -> None:
-    """Put the veto on this interpreter, for good."""
+    """Install the veto in this interpreter. It can't be removed."""
     sys.addaudithook(_hook(os.path.realpath(folder), tuple(map(os.path.realpath, readable))))
 
 

@@ -1,4 +1,4 @@
-"""Shutting the calling process in, layer by layer. There is no way back: it is for a child that then runs one check."""
+"""Shuts the calling process in, layer by layer. This can't be undone: it is for a child that then runs one check."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from tinygpt.evaluation.jail import audit, identity, kernel, landlock, rlimits, 
 
 LAYERS = ("nobody", "namespaces", "rlimits", "landlock", "seccomp", "audit")
 RESULT = 3
-"""The descriptor on which a child tells its outcome, beside the three standard ones."""
+"""The descriptor to which a child writes its outcome, after the three standard ones."""
 
 
 def readable_paths() -> list[str]:
@@ -19,9 +19,9 @@ def readable_paths() -> list[str]:
 
 
 class Cell:
-    """The layers that this machine has, made ready once in the helper and closed around each of its children.
+    """The layers that this machine has. The helper prepares them once, and closes them around each of its children.
 
-    `without` leaves layers out: for tests, which show what the others hold by themselves.
+    `without` leaves layers out, so that tests can show what the others stop by themselves.
     """
 
     def __init__(self, without: frozenset[str] = frozenset()) -> None:
@@ -49,9 +49,9 @@ class Cell:
     def close(self, folder: str, output: int, result: int, limits: Mapping[str, float]) -> None:
         """Shut this process in: its own session, `folder` to work in, three descriptors and `RESULT`, every layer.
 
-        Raises `OSError` where a layer that was there is not: then nothing may be run.
+        Raises `OSError` if a layer can't be closed. Then nothing may be run.
         """
-        os.dup2(result, RESULT)  # first, so that a failure below can be told
+        os.dup2(result, RESULT)  # first, so that a failure below can be reported
         os.setsid()
         os.umask(0o077)
         os.chdir(folder)
@@ -69,7 +69,7 @@ class Cell:
         if sys.platform == "linux":
             # After the change of user, which resets both.
             kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
-            if os.getppid() != self._helper:  # it died before this
+            if os.getppid() != self._helper:  # the helper died before this line
                 os._exit(1)
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         if self._filter:

@@ -1,4 +1,4 @@
-"""The working folder: is it too full, and how to be rid of it, whatever was put there."""
+"""The working folder: whether it is over its limits, and how to remove it with anything that code put there."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def too_full(folder: str, limits: Mapping[str, float]) -> str:
-    """What in the folder is over its limit; "" if nothing is. Looks at no more entries than are allowed."""
+    """Which limit the folder is over; "" if none. Stops at the first entry that is over the limit."""
     size = entries = 0
     unread = [folder]
     while unread:
@@ -30,7 +30,7 @@ def too_full(folder: str, limits: Mapping[str, float]) -> str:
 
 
 def remove(folder: str) -> None:
-    """Remove a folder with all that is in it. Not recursive: it may be nested deeper than a stack or a path can be."""
+    """Remove a folder and its content. Not recursive, because nesting may be deeper than the stack or a path allows."""
     number = 0
     folders = [folder]
     while folders:

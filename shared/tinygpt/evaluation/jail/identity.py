@@ -1,17 +1,17 @@
-"""Who the generated code runs as: nobody, where the helper may give up being root."""
+"""The user that generated code runs as: an unprivileged one, if the helper is root."""
 
 import os
 import sys
 from pathlib import Path
 
 UNPRIVILEGED_ID = 65533
-"""Below 65536, so that it exists in a user namespace too, and not `nobody`'s, whom others share."""
+"""Below 65536, so that it exists in user namespaces too. Not the id of `nobody`, which other programs share."""
 
 _CHOWN, _DAC_OVERRIDE, _FOWNER, _KILL, _SETGID, _SETUID = 0, 1, 3, 5, 6, 7
 
 
 def can_become_nobody() -> bool:
-    """Whether this process is root with the rights to change its user, and to clean up after that user."""
+    """True if this process is root and has the capabilities to change its user and to clean up after it."""
     if os.geteuid() != 0:
         return False
     if sys.platform != "linux":
@@ -25,7 +25,7 @@ def can_become_nobody() -> bool:
 
 
 def become_nobody() -> None:
-    """Give up root and with it every capability, for good. Raises `OSError`."""
+    """Give up root and every capability. This can't be undone. Raises `OSError`."""
     os.setgroups([])
     os.setresgid(UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
     os.setresuid(UNPRIVILEGED_ID, UNPRIVILEGED_ID, UNPRIVILEGED_ID)

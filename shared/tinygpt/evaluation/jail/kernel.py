@@ -1,4 +1,4 @@
-"""The kernel's own calls, through ctypes."""
+"""System calls that Python has no function for, by ctypes."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def checked(result: int, what: str) -> int:
-    """`result`, unless it says that the call failed. Raises `OSError`."""
+    """`result`. Raises `OSError` if it is negative."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -36,5 +36,5 @@ def syscall(number: int, *arguments: Any) -> int:
 
 
 def unshare(flags: int) -> None:
-    """Leave namespaces. Raises `OSError` without the right to."""
+    """Leave namespaces. Raises `OSError` if the process may not."""
     checked(_libc.unshare(flags), "unshare")

@@ -1,8 +1,8 @@
-"""Landlock: read the interpreter and its standard library, write the working folder, and nothing else on the disk.
+"""Landlock: code may read the interpreter and its standard library, write the working folder, and open nothing else.
 
-Also, where the kernel is new enough, no TCP (ABI 4, Linux 6.7), no signals and no abstract sockets across the border
-(ABI 6, Linux 6.12). It does not see `stat`, nor changes of mode, owner or times: the seccomp filter takes the
-latter. Needs no privileges.
+Newer kernels also refuse TCP (ABI 4, Linux 6.7) and signals and abstract sockets across the border (ABI 6, Linux 6.12).
+Landlock does not see `stat`, nor changes of mode, owner or times. The seccomp filter handles those changes. Needs no
+privileges.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def abi() -> int:
-    """The kernel's version of Landlock, 0 where it has none."""
+    """The version of Landlock in this kernel, 0 if it has none."""
     if sys.platform != "linux":
         return 0
     try:
@@ -51,7 +51,7 @@ def abi() -> int:
 
 
 class Border:
-    """What may be reached, but for the working folder. Its descriptors are opened once, while they still can be."""
+    """What may be opened, apart from the working folder. Its descriptors are opened once, in the helper."""
 
     def __init__(self, readable: Sequence[str]) -> None:
         self._abi = abi()
@@ -70,7 +70,7 @@ class Border:
             self._openings.append((os.open(path, os.O_PATH | os.O_CLOEXEC), rights))
 
     def close_around(self, folder: str) -> None:
-        """Put the calling process inside the border, for good. Needs `no_new_privs`. Raises `OSError`."""
+        """Shut the calling process in. This can't be undone. Needs `no_new_privs`. Raises `OSError`."""
         attributes = _RulesetAttributes(
             self._handled, _ALL_TCP if self._abi >= 4 else 0, _ALL_SCOPES if self._abi >= 6 else 0
         )

@@ -1,4 +1,4 @@
-"""The limits that every Unix has. They bind the process that sets them and can't be raised again."""
+"""The resource limits of every Unix. They hold for the process that sets them, which can't raise them again."""
 
 import resource
 import sys
@@ -8,9 +8,9 @@ SOFT_TO_HARD_CPU_SECONDS = 1
 
 
 def limit(limits: Mapping[str, float]) -> None:
-    """Set what `Limits` says. No processes or threads, no core dumps, no locked memory, no message queues.
+    """Set the limits of `Limits`, and allow no processes, threads, core dumps, locked memory or message queues.
 
-    macOS takes the limit on memory and does not enforce it.
+    macOS accepts the limit on memory but does not enforce it.
     """
     cpu = int(limits["cpu_seconds"])
     wanted = {

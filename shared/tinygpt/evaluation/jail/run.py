@@ -1,7 +1,7 @@
-"""One check, run in the cell. What is told is the nonce, if the check came to its end, else why it did not.
+"""One check, run in the cell. Its outcome is the nonce if the check passed, otherwise the reason why it failed.
 
-The nonce is a local variable of a frame below the check's, and nowhere else in the interpreter's reach: frames are what
-the audit hook guards.
+The nonce is a local variable of a frame below the check's frame, and nowhere else in the interpreter. The audit hook
+guards frames.
 """
 
 import ast
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from tinygpt.evaluation.jail.answer import check_functions
 
-MOST_OF_A_REASON = 400
+MAX_REASON_LENGTH = 400
 CHANGED = "the answer replaced {}, which the check relies on"
 
 
@@ -22,10 +22,10 @@ def run(code: str, check: str, nonce: bytes, result: int) -> NoReturn:
     write, leave = os.write, os._exit
     try:
         reason = _why_failed(code, check)
-    except BaseException:  # noqa: BLE001 - whatever the answer left behind to be raised
+    except BaseException:  # noqa: BLE001 - the answer may have left anything to be raised
         reason = "the check was broken off"
     try:
-        write(result, nonce if reason is None else reason.encode(errors="replace")[:MOST_OF_A_REASON])
+        write(result, nonce if reason is None else reason.encode(errors="replace")[:MAX_REASON_LENGTH])
     finally:
         leave(0)
 
@@ -48,8 +48,8 @@ def _why_failed(code: str, check: str) -> str | None:
     before = _callables(tree, own_builtins)
     try:
         exec(compiled, namespace)
-    except BaseException as error:  # noqa: BLE001 - SystemExit too: only coming to the end is passing
-        return _told(error, check)
+    except BaseException as error:  # noqa: BLE001 - SystemExit too: to pass, a check must reach its end
+        return _described(error, check)
     if "builtins" not in _imported(tree) and namespace.get("__builtins__") is not own_builtins:
         return CHANGED.format("__builtins__")
     for owner, name, value in before:
@@ -70,10 +70,10 @@ def _imported(tree: ast.AST) -> set[str]:
 
 
 def _callables(tree: ast.AST, own_builtins: dict[str, Any]) -> list[tuple[dict[str, Any], str, Any]]:
-    """The functions and classes that the check relies on: the builtins, its own copy of them too, and those of the
-    modules it imports.
+    """The functions and classes that the check relies on: the builtins, its own copy of them, and those of the modules
+    that it imports.
 
-    Not those whose name it assigns itself, as a check does that puts another `time.sleep` in place.
+    Names that the check assigns itself are left out, because a check may replace `time.sleep`.
     """
     assigned = {
         node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
@@ -87,12 +87,12 @@ def _callables(tree: ast.AST, own_builtins: dict[str, Any]) -> list[tuple[dict[s
     ]
 
 
-def _told(error: BaseException, check: str) -> str:
-    """The error, and the line of the check that it came out of."""
+def _described(error: BaseException, check: str) -> str:
+    """The error, and the line of the check that raised it."""
     name = type.__getattribute__(type(error), "__name__")
     try:
-        message = str(error)[:MOST_OF_A_REASON]
-    except BaseException:  # noqa: BLE001 - the error is of the answer's making
+        message = str(error)[:MAX_REASON_LENGTH]
+    except BaseException:  # noqa: BLE001 - the answer may have made the error
         message = ""
     text = f"{name}: {message}" if message else str(name)
     place = error.__traceback__.tb_next if error.__traceback__ else None

@@ -1,9 +1,9 @@
 """A seccomp-BPF filter: the system calls that plain Python needs, and no others.
 
-What is not on the list gets EPERM: no sockets, no new processes or threads, no signals to others, no ptrace, no mounts,
-no namespaces, no io_uring, no keys. Memory can't become executable, so no native code comes in beyond what the helper
-had loaded. Changes of mode, owner and times are answered with success and not done: Landlock does not see them, and
-`shutil.copy` asks for one. Needs no privileges.
+Calls that are not on the list get EPERM: no sockets, no new processes or threads, no signals to others, no ptrace, no
+mounts, no namespaces, no io_uring, no keys. Memory can't become executable, so code can't load native code beyond what
+the helper has loaded. Changes of mode, owner and times report success but do nothing: Landlock does not see them, and
+`shutil.copy` makes one. Needs no privileges.
 """
 
 import ctypes
@@ -78,7 +78,7 @@ class Program(ctypes.Structure):
 
 
 def supported() -> bool:
-    """Whether a filter can be made for this machine."""
+    """True if a filter can be made for this machine."""
     return sys.platform == "linux" and platform.machine() in _AUDIT_ARCH and sys.maxsize > 2**32
 
 
@@ -90,7 +90,7 @@ def program() -> Program:
 
 
 def install(filter_: Program) -> None:
-    """Put the calling process under the filter, for good. Needs `no_new_privs`. Raises `OSError`."""
+    """Put the calling process under the filter. This can't be undone. Needs `no_new_privs`. Raises `OSError`."""
     kernel.prctl(kernel.PR_SET_SECCOMP, _MODE_FILTER, filter_)
 
 
@@ -137,7 +137,7 @@ def _without_bits(argument: int, bits: int) -> list[Instruction]:
 
 
 def _if_null(argument: int) -> list[Instruction]:
-    """Allow the call if the argument, a pointer, is null: it then only asks."""
+    """Allow the call if the argument, a pointer, is null: the call then only reads."""
     high_word = (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * argument + 4)
     return [
         _low_word(argument),

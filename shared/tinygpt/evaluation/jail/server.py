@@ -1,6 +1,7 @@
 """The helper: a fork server. It imports once, and forks a child into a `Cell` for every check.
 
-Spoken over its standard input and output, a JSON object a line, one check at a time. It goes when its input ends.
+It reads requests from its standard input and writes answers to its standard output: one JSON object per line, one check
+at a time. It ends when its input ends.
 """
 
 import contextlib
@@ -23,13 +24,13 @@ from tinygpt.evaluation.jail.folder import remove, too_full
 from tinygpt.evaluation.jail.identity import UNPRIVILEGED_ID
 from tinygpt.evaluation.jail.run import run
 
-LONGEST_RESULT = 4096
+MAX_RESULT_BYTES = 4096
 LOOK_EVERY_SECONDS = 0.05
 SECONDS_TO_LEAVE = 0.5
 
 
 def serve(home: str, preload: list[str], without: list[str]) -> None:
-    """Answer checks until the input ends. `home` is where the working folders are made and removed."""
+    """Answer checks until the input ends. Working folders are made and removed in `home`."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -48,7 +49,7 @@ def serve(home: str, preload: list[str], without: list[str]) -> None:
     for line in requests:
         job = json.loads(line)
         _say(answers, judge(cell, home, job["code"], job["check"], job["limits"]))
-    with contextlib.suppress(OSError):  # the parent was killed: it would have killed this process, and tidied up
+    with contextlib.suppress(OSError):  # a parent that was not killed removes it
         remove(home)
 
 
@@ -73,29 +74,29 @@ def judge(cell: Cell, home: str, code: str, check: str, limits: Mapping[str, flo
                 cell.close(folder, output, result, limits)
                 run(code, check, nonce, RESULT)
             except BaseException as error:  # noqa: BLE001 - a forked child must not come back as a second helper
-                os.write(RESULT, f"the cell could not be closed: {error}".encode()[:LONGEST_RESULT])
+                os.write(RESULT, f"the cell could not be closed: {error}".encode()[:MAX_RESULT_BYTES])
             finally:
                 os._exit(1)
         os.close(output)
         os.close(result)
         reason = "the judge was stopped"
         try:
-            told, reason = _watch(result_end, output_end, folder, limits, started)
+            outcome, reason = _watch(result_end, output_end, folder, limits, started)
         finally:
             os.close(result_end)
             os.close(output_end)
             status = _end(child, at_once=bool(reason))
     finally:
         remove(folder)
-    passed = told == nonce and status == 0 and not reason
+    passed = outcome == nonce and status == 0 and not reason
     if not passed and not reason:
-        reason = _why(told, status, limits)
+        reason = _why(outcome, status, limits)
     return {"passed": passed, "reason": reason, "seconds": round(time.monotonic() - started, 4)}
 
 
 def _watch(result: int, output: int, folder: str, limits: Mapping[str, float], started: float) -> tuple[bytes, str]:
-    """Wait for the child's outcome. Returns what it told, and why it has to be stopped, if it has to be."""
-    told = b""
+    """Wait for the child's outcome. Returns it, and why the child has to be stopped ("" if it has not)."""
+    outcome = b""
     flooded = 0
     deadline = started + limits["wall_seconds"]
     next_look = time.monotonic() + LOOK_EVERY_SECONDS
@@ -109,42 +110,42 @@ def _watch(result: int, output: int, folder: str, limits: Mapping[str, float], s
                     flooded += len(piece)
                     if not piece:
                         selector.unregister(output)
-                elif not piece or len(told) > LONGEST_RESULT:
-                    return told, too_full(folder, limits)
+                elif not piece or len(outcome) > MAX_RESULT_BYTES:
+                    return outcome, too_full(folder, limits)
                 else:
-                    told += piece
+                    outcome += piece
             now = time.monotonic()
             if flooded > limits["output_bytes"]:
-                return told, f"wrote more than {limits['output_bytes']:,} bytes of output"
+                return outcome, f"wrote more than {limits['output_bytes']:,} bytes of output"
             if now > deadline:
-                return told, f"took longer than {limits['wall_seconds']:g} s"
+                return outcome, f"took longer than {limits['wall_seconds']:g} s"
             if now > next_look:
                 next_look = now + LOOK_EVERY_SECONDS
                 if reason := too_full(folder, limits):
-                    return told, reason
+                    return outcome, reason
 
 
 def _end(child: int, *, at_once: bool) -> int | None:
-    """End the child's whole group and whatever was started beside it. Returns its exit status, None if it was killed.
+    """End the child's process group and whatever else it started. Returns its exit status, None if it was killed.
 
-    A child that told its outcome is leaving by itself: unless `at_once`, it is waited for a moment.
+    A child that has sent its outcome is about to exit. Unless `at_once`, it gets a moment for that.
     """
     deadline = time.monotonic() + (0.0 if at_once else SECONDS_TO_LEAVE)
     ended, status = os.waitpid(child, os.WNOHANG)
     while not ended and time.monotonic() < deadline:
         time.sleep(0.0005)
         ended, status = os.waitpid(child, os.WNOHANG)
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left, or (macOS) only remains
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty, or (macOS) has only zombies
         os.killpg(child, signal.SIGKILL)
     if not ended:
-        os.kill(child, signal.SIGKILL)  # it may not have come as far as leading its group
+        os.kill(child, signal.SIGKILL)  # it may not lead its group yet
         os.waitpid(child, 0)
     _end_strays()
     return status if ended else None
 
 
 def _end_strays() -> None:
-    """Kill what the child left behind in a session of its own: on Linux the helper inherits it."""
+    """Kill what the child left in another session. On Linux the helper becomes its parent."""
     while True:
         for stray in _children():
             os.kill(stray, signal.SIGKILL)
@@ -164,8 +165,8 @@ def _children() -> list[int]:
         return []
 
 
-def _why(told: bytes, status: int | None, limits: Mapping[str, float]) -> str:
-    """Why a child that did not tell the nonce failed."""
+def _why(outcome: bytes, status: int | None, limits: Mapping[str, float]) -> str:
+    """Why a child failed that did not send the nonce."""
     if status is None:
         return "went on after it could no longer pass"
     if os.WIFSIGNALED(status):
@@ -173,6 +174,6 @@ def _why(told: bytes, status: int | None, limits: Mapping[str, float]) -> str:
         if number in (signal.SIGXCPU, signal.SIGKILL):
             return f"used more than {limits['cpu_seconds']} s of CPU time"
         return f"crashed ({signal.Signals(number).name})"
-    if told:
-        return told.decode(errors="replace")
+    if outcome:
+        return outcome.decode(errors="replace")
     return "left without finishing the check"
