@@ -5,7 +5,7 @@ looks at the syntax tree only. It makes cheating visible but does not prevent it
 passes the screen, and then the sandbox has to stop it.
 """
 
-from tinygpt.evaluation.code_features import code_features
+from tinygpt.evaluation.code_features import CodeFeatures, code_features
 from tinygpt.evaluation.preloaded_modules import HARMLESS_MODULES
 
 _HARMLESS_DUNDER_NAMES = """
@@ -22,28 +22,43 @@ _MAY_BE_SET = frozenset({"os.environ"})
 
 def refusal(code: str, *, expected: str, check: str) -> str | None:
     """Why `code` is refused, in a few words. None if it may run, or if it does not parse: the check will then fail."""
-    answer, reference, trial = code_features(code), code_features(expected), code_features(check)
+    answer, reference, checking = code_features(code), code_features(expected), code_features(check)
     if answer is None or reference is None:
         return None
-    surplus = answer.dunders - reference.dunders - HARMLESS_DUNDERS
-    surplus |= answer.internals - reference.internals
-    surplus |= answer.private - reference.private
-    if reference.builtins.isdisjoint(INTROSPECTION):
-        surplus |= answer.builtins & INTROSPECTION
-    if surplus:
-        return f"uses {min(surplus)}, which the expected code does not"
-    modules = answer.modules - reference.modules - HARMLESS_MODULES
-    if modules:
+    if names := _suspicious_names(answer, reference):
+        return f"uses {min(names)}, which the expected code does not"
+    if modules := answer.modules - reference.modules - HARMLESS_MODULES:
         return f"imports {min(modules)}, which the expected code does not"
-    stores = answer.module_stores - reference.module_stores
-    if trial is not None:
-        imported = trial.modules | trial.imported_names
-        stores |= {place for place in answer.stores - reference.stores if place.partition(".")[0] in imported}
-    if changed := stores - _MAY_BE_SET:
+    if changed := _changed(answer, reference, checking):
         return f"changes {min(changed)}, which the expected code does not"
-    if trial is not None:
-        relied_on = (trial.builtins | trial.imported_names) & (answer.bound - answer.imported_names)
-        relied_on |= trial.builtins & answer.imported_names
-        if hidden := relied_on - reference.bound:
-            return f"redefines {min(hidden)}, which the check relies on"
+    if redefined := _redefined(answer, reference, checking):
+        return f"redefines {min(redefined)}, which the check relies on"
     return None
+
+
+def _suspicious_names(answer: CodeFeatures, reference: CodeFeatures) -> set[str]:
+    """Names that reach behind the scenes, and that the expected code does not use."""
+    names = answer.dunders - reference.dunders - HARMLESS_DUNDERS
+    names |= answer.internals - reference.internals
+    names |= answer.private - reference.private
+    if reference.builtins.isdisjoint(INTROSPECTION):
+        names |= answer.builtins & INTROSPECTION
+    return names
+
+
+def _changed(answer: CodeFeatures, reference: CodeFeatures, checking: CodeFeatures | None) -> set[str]:
+    """What the answer sets in modules that it or the check imports, and that the expected code does not set."""
+    changed = answer.module_stores - reference.module_stores
+    if checking is not None:
+        imported = checking.modules | checking.imported_names
+        changed |= {place for place in answer.stores - reference.stores if place.partition(".")[0] in imported}
+    return changed - _MAY_BE_SET
+
+
+def _redefined(answer: CodeFeatures, reference: CodeFeatures, checking: CodeFeatures | None) -> set[str]:
+    """Built-in and imported names that the check uses and the answer binds anew, unless the expected code does too."""
+    if checking is None:
+        return set()
+    names = (checking.builtins | checking.imported_names) & (answer.bound - answer.imported_names)
+    names |= checking.builtins & answer.imported_names
+    return names - reference.bound
