@@ -57,7 +57,8 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tinygpt.classic",
         description="Train the tutorial's GPT on rows of prompt and code, then answer prompts typed here. "
-        "What it learned is gone when the program ends: `tinygpt train` keeps it.",
+        "In two minutes it learns what Python looks like, and few right answers. What it has learned is gone "
+        "when the program ends. `tinygpt train` trains a better network and keeps it.",
         epilog="Example: python -m tinygpt.classic data/curated.jsonl --seconds 60",
     )
     parser.add_argument("data", type=Path, help='JSONL: {"prompt": "is n even", "code": "n %% 2 == 0"} in every line')
@@ -111,7 +112,7 @@ def train_in_terminal(
 
     losses: deque[float] = deque(maxlen=50)
     validations, shows = 0, 0
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]:.0f} s left"))
+    columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[left]:.0f} s left"))
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=1.0, left=seconds)
         for step, loss in enumerate(train(model, optimizer, batches(learned, seed), time_used), start=1):
@@ -132,6 +133,7 @@ def answer_prompts(model: GPT, tokenizer: CharacterTokenizer) -> None:
     """Answer line by line, from a terminal or a pipe. Raises `EOFError` or `KeyboardInterrupt` when the person ends."""
     if sys.stdin.isatty():
         console.print("\nNow ask for code. An empty line or Ctrl-D ends.")
+        console.print("Two minutes teach it what Python looks like. Right answers are luck: `tinygpt train` gets more.")
     while prompt := input("\n> " if sys.stdin.isatty() else "").strip():
         if len(tokenizer.encode_prompt(prompt)) >= model.context_length:
             console.print(f"That leaves no room for an answer: the context has {model.context_length} tokens.")

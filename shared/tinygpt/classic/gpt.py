@@ -1,10 +1,10 @@
 """A GPT: token ids in, a score for every possible next token out (GPT-2: Radford et al., 2019).
 
-The classes come in the order in which data meets them last to first: attention, the MLP, a block of both, the network.
-Read `GPT.forward` first if you want the whole before its parts.
+First come the parts: attention, the MLP, and a block of both. The whole network comes last. To see the whole before its
+parts, start with `GPT.forward`.
 
 Shapes in comments: B rows in the batch, T tokens in a row, C numbers per token (the width), H heads, D = C / H, V
-tokens in the vocabulary. Every class below takes (B, T, C) and gives (B, T, C) back, except the network itself.
+tokens in the vocabulary. Every part takes (B, T, C) and gives (B, T, C) back.
 """
 
 import math
@@ -57,7 +57,10 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Lets every token work on its own with what it has collected: four times as wide inside, with a GELU between."""
+    """Lets every token process what it has collected, without looking at the others.
+
+    It is four times as wide inside, with a GELU in between (Hendrycks & Gimpel, 2016).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -74,7 +77,7 @@ class Block(nn.Module):
     """One layer: attention, then the MLP.
 
     Each reads a normalised copy of x and adds its result to x. So x itself runs through all layers like a conveyor
-    belt (the residual stream), and the gradient finds its way back just as directly.
+    belt (the residual stream), and the gradient runs back along it just as directly.
     """
 
     def __init__(self, context_length: int, width: int, heads: int, dropout: float) -> None:

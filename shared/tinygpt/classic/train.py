@@ -69,12 +69,12 @@ def train(
         logits = model(ids)  # (B, T, V)
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)  # mean over the labels
 
-        # Backward: in which direction does each weight change that, and how much? A huge gradient is shortened.
+        # Backward: how does each weight change the loss? A gradient that is too long is shortened.
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
 
-        # Step the other way. The learning rate rises for a few steps, then falls to 0 at the end of the budget.
+        # Step against the gradient. The learning rate rises at first, then falls to 0 at the end of the budget.
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min((step + 1) / WARMUP_STEPS, 1 - used)
         optimizer.step()
