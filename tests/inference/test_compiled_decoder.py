@@ -22,7 +22,7 @@ from tinygpt.data.tokenizer import CODE, EOS, PROMPT
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.compiled_decoder import PREFILL_ROWS, CompiledDecoder
 from tinygpt.inference.decoder import SlotOutput, decode
-from tinygpt.inference.kernels import Rows
+from tinygpt.inference.decoding_kernels import Rows
 from tinygpt.inference.sampling import SamplingParameters, generated_tokens
 from tinygpt.inference.torch_decoder import TorchDecoder
 from tinygpt.model.config import SIZES, ModelConfig

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.known_ngrams import know_ngrams, ngrams_of
-from tinygpt.model import training_kernels
+from tinygpt.model import table_kernels, training_kernels
 from tinygpt.model.config import SIZES
 from tinygpt.model.convolution import ShortConvolution
 from tinygpt.model.ngrams import NgramEmbedding
@@ -149,8 +150,11 @@ def test_a_model_computes_the_same_with_kernels_and_without(
     weights = torch.randn(3, 32, 64).to(model.head.weight.dtype)
     used = set()
 
+    def module_of(name: str) -> ModuleType:
+        return training_kernels if hasattr(training_kernels, name) else table_kernels
+
     def watched(name: str) -> Callable[..., object]:
-        kernel = getattr(training_kernels, name)
+        kernel = getattr(module_of(name), name)
 
         def call(*arguments: object) -> object:
             used.add(name)
@@ -167,7 +171,7 @@ def test_a_model_computes_the_same_with_kernels_and_without(
     forwards = {"norm_convolution", "heads"} | ({"causal_softmax"} if precision == "bf16" else set())
     everything = {*forwards, *(f"{name}_backward" for name in forwards), "find_ngrams", "sum_of_rows", "sum_by_row"}
     for name in everything:
-        monkeypatch.setattr(training_kernels, name, watched(name))
+        monkeypatch.setattr(module_of(name), name, watched(name))
     with_kernels = features_and_gradients()
     assert used == everything
     for operations in (attention, convolution, tables):

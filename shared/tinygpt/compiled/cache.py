@@ -25,11 +25,11 @@ SOURCES = (
     "inference/attention_kernels.py",
     "inference/balance.py",
     "inference/compiled_decoder.py",
-    "inference/kernels.py",
+    "inference/decoding_kernels.py",
     "inference/linear_kernels.py",
     "inference/packed_weights.py",
     "inference/sampling.py",
-    "model/ngram_hashes.py",
+    "model/table_kernels.py",
     "model/training_kernels.py",
 )
 """What kernels are made of: files with compiled functions, and those whose constants and types they use. They are

@@ -1,4 +1,4 @@
-"""The decoder that leaves Python only to enter it again after several tokens: `kernels.py`, then `sampling.py`.
+"""The decoder that leaves Python for several tokens at a time: `decoding_kernels.py`, then `sampling.py`.
 
 The slots are shared out among threads, each of which takes its own through whole steps: they never wait for one another
 within a step, and every processor core keeps its slots' keys and values in its own cache.
@@ -19,7 +19,7 @@ from tinygpt.data.tokenizer import EOS, Tokenizer
 from tinygpt.inference.attention_kernels import Cache, QuantisedCache
 from tinygpt.inference.balance import balanced_tokens, token_texts
 from tinygpt.inference.decoder import SlotFinishReason, SlotOutput, TopLogprobs
-from tinygpt.inference.kernels import Rows, Sequences, compute_logits, forward
+from tinygpt.inference.decoding_kernels import Rows, Sequences, compute_logits, forward
 from tinygpt.inference.linear_kernels import QuantisedRows
 from tinygpt.inference.packed_weights import Weights, pack
 from tinygpt.inference.sampling import SAMPLING, SamplingParameters, generated_tokens, next_token, top_logprobs

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from tinygpt.compiled.byte_products import BYTES_A_SUM
 from tinygpt.compiled.lanes import LANES, WIDE
+from tinygpt.compiled.ngrams import hash_table
 from tinygpt.contracts.models import WeightFormat
-from tinygpt.model.ngram_hashes import hash_table
 from tinygpt.model.transformer import TinyGPT
 
 Floats = NDArray[np.float32]

@@ -8,8 +8,8 @@ nothing about other texts, and if all were hashed to the rows of one table, it w
 import torch
 from torch import Tensor, nn
 
+from tinygpt.compiled.ngrams import hash_table
 from tinygpt.model import ops
-from tinygpt.model.ngram_hashes import hash_table
 
 _NONE = torch.iinfo(torch.int64).max
 

@@ -14,7 +14,7 @@ from tinygpt.model.ngram_hashes import ngram_hashes
 from tinygpt.model.ops.arrays import array_of, has_kernels
 
 if not OBSTACLE:
-    from tinygpt.model import training_kernels as kernels
+    from tinygpt.model import table_kernels as kernels
 
 
 # -- the embedding
@@ -93,8 +93,8 @@ class _SumOfRows(torch.autograd.Function):
 
 
 def _sum_by_row(values: NDArray[Any], rows: Tensor, starts: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """The distinct `rows` (U,), and for each the sum of its `values`, fp32 (U, C): see `kernels.sum_by_row`. The table
-    has `shape`."""
+    """The distinct `rows` (U,) of a table of this shape, and for each the sum of its `values`, fp32 (U, C). See
+    `table_kernels.sum_by_row`."""
     room = min(len(rows), shape[0])
     unique, sums = torch.empty(room, dtype=torch.int64), torch.empty(room, shape[1])
     place = np.full(shape[0], -1, np.int32)

@@ -10,7 +10,7 @@ from tinygpt.compiled.jit import OBSTACLE
 from tinygpt.model.ops.arrays import FORMATS, has_kernels
 
 if not OBSTACLE:
-    from tinygpt.model import training_kernels as kernels
+    from tinygpt.model import table_kernels, training_kernels
 
 
 def warm(dtype: torch.dtype, device: torch.device, poll: Callable[[], object]) -> None:
@@ -27,20 +27,20 @@ def warm(dtype: torch.dtype, device: torch.device, poll: Callable[[], object]) -
     ids, sizes, rows, starts = np.zeros((1, 1), np.int64), np.arange(2), np.zeros(1, np.int64), np.arange(2)
     places, place = np.full(2, -1, np.int32), np.full(1, -1, np.int32)
     for call in (
-        partial(kernels.norm_convolution, row, gain, gain, taps, row),
-        partial(kernels.norm_convolution_backward, row, row, gain, gain, taps, row, gain, gain, taps),
-        partial(kernels.heads, projected, head_taps, angles, angles, scale, head, head, head),
+        partial(training_kernels.norm_convolution, row, gain, gain, taps, row),
+        partial(training_kernels.norm_convolution_backward, row, row, gain, gain, taps, row, gain, gain, taps),
+        partial(training_kernels.heads, projected, head_taps, angles, angles, scale, head, head, head),
         partial(
-            kernels.heads_backward,
+            training_kernels.heads_backward,
             head, head, head, projected, head_taps, angles, angles, scale, projected, head_taps, scale,
         ),
-        partial(kernels.causal_softmax, scores),
-        partial(kernels.causal_softmax_backward, scores, scores),
-        partial(kernels.find_ngrams, ids, sizes, places, rows, rows, starts),
-        partial(kernels.sum_of_rows, taps, rows, starts, row[0]),
-        partial(kernels.sum_by_row, row[0], rows, starts, place, rows, taps),
-        partial(kernels.sum_by_row, taps, rows, starts, place, rows, taps),
-        partial(kernels.adagrad_rows, rows, taps, gain, taps, np.float32(0)),
+        partial(training_kernels.causal_softmax, scores),
+        partial(training_kernels.causal_softmax_backward, scores, scores),
+        partial(table_kernels.find_ngrams, ids, sizes, places, rows, rows, starts),
+        partial(table_kernels.sum_of_rows, taps, rows, starts, row[0]),
+        partial(table_kernels.sum_by_row, row[0], rows, starts, place, rows, taps),
+        partial(table_kernels.sum_by_row, taps, rows, starts, place, rows, taps),
+        partial(table_kernels.adagrad_rows, rows, taps, gain, taps, np.float32(0)),
     ):  # fmt: skip
         call()
         poll()

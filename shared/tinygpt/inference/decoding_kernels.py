@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 
 from tinygpt.compiled.functions import erf
 from tinygpt.compiled.jit import inlined, kernel_of_parts, part
-from tinygpt.compiled.lanes import LANES, load, multiply_add, splat, store, total
+from tinygpt.compiled.lanes import LANES, load, multiply_add, store
+from tinygpt.compiled.layers import convolved, mean_and_inverse_deviation, rotated
+from tinygpt.compiled.ngrams import find_hash, hash_of_last
 from tinygpt.inference.attention_kernels import Cache, QuantisedCache, attend, keep
 from tinygpt.inference.linear_kernels import QuantisedRows, linear
 from tinygpt.inference.packed_weights import Norm, Weights
-from tinygpt.model.ngram_hashes import HASH_MULTIPLIER
-from tinygpt.model.training_kernels import find_ngram
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
-_EPSILON = np.float32(1e-5)
 
 
 class Sequences(NamedTuple):
@@ -92,16 +91,13 @@ def embed(weights: Weights, ids: Integers, rows: Rows, count: int) -> None:
         copy_row(weights.token_embedding, ids[slot, position], rows.x, row)
         if len(weights.position_embedding) > 0:
             add_row(weights.position_embedding, position, rows.x, row)
-        hashed = np.int64(0)
-        n = 0
+        hashed, known = np.int64(0), 0
         for size in weights.ngram_sizes:
-            while n < size:
-                token = ids[slot, position - n] if position >= n else 0  # what precedes the text is 0
-                hashed = hashed * HASH_MULTIPLIER + token + 1
-                n += 1
-            known = find_ngram(hashed, weights.ngram_places, weights.ngram_hashes)
-            if known >= 0:
-                add_row(weights.ngram_table, known, rows.x, row)
+            hashed = hash_of_last(size, ids, slot, position, known, hashed)
+            known = size
+            ngram = find_hash(hashed, weights.ngram_places, weights.ngram_hashes)
+            if ngram >= 0:
+                add_row(weights.ngram_table, ngram, rows.x, row)
 
 
 @part
@@ -160,26 +156,10 @@ def mlp(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: i
 def layer_norm(x: Floats, count: int, norm: Norm, layer: int, width: int, y: Floats) -> None:
     """y = (x - mean) / standard deviation * gain + bias (Ba et al., 2016)."""
     for row in range(count):
-        mean, inverse = mean_and_inverse_deviation(x, row, 0, norm.gain.shape[1], width)
+        mean, inverse = mean_and_inverse_deviation(x, (row,), 0, norm.gain.shape[1], width)
         for i in range(0, norm.gain.shape[1], LANES):
             normed = (load(x, (row, i)) - mean) * inverse
             store(y, (row, i), multiply_add(normed, load(norm.gain, (layer, i)), load(norm.bias, (layer, i))))
-
-
-@part
-def mean_and_inverse_deviation(x: Floats, row: int, start: int, padded: int, width: int) -> tuple[Any, Any]:
-    """Of `width` numbers from x[row, start] on, after which zeros fill `padded`."""
-    sums = splat(np.float32(0.0))
-    for i in range(start, start + padded, LANES):
-        sums = sums + load(x, (row, i))
-    mean = total(sums) / np.float32(width)
-    squares = splat(np.float32(0.0))
-    for i in range(start, start + padded, LANES):
-        from_mean = load(x, (row, i)) - mean
-        squares = multiply_add(from_mean, from_mean, squares)
-    of_zeros = np.float32(padded - width) * mean * mean
-    variance = (total(squares) - of_zeros) / np.float32(width)
-    return mean, np.float32(1.0) / np.sqrt(variance + _EPSILON)
 
 
 @part
@@ -189,12 +169,10 @@ def convolve(x: Floats, rows: Rows, count: int, weight: Floats, layer: int, rece
     _, taps, channels = weight.shape
     for row in range(count if taps > 0 else 0):
         slot, position = rows.slot[row], rows.position[row]
+        last, count_of_taps = (position - 1) % taps, min(taps, position)
         for i in range(0, channels, LANES):
             now = load(x, (row, i))
-            y = now
-            for tap in range(min(taps, position)):
-                earlier = load(recent, (slot, layer, (position - 1 - tap) % taps, i))
-                y = multiply_add(load(weight, (layer, tap, i)), earlier, y)
+            y = convolved(now, weight, (layer,), recent, (slot, layer), last, count_of_taps, i)
             store(x, (row, i), y)
             store(recent, (slot, layer, position % taps, i), now)
 
@@ -217,13 +195,13 @@ def prepare(
     start, half = head * width, width // 2
     mean, inverse = np.float32(0.0), np.float32(1.0)
     if normed_width > 0:
-        mean, inverse = mean_and_inverse_deviation(projected, row, start, width, normed_width)
+        mean, inverse = mean_and_inverse_deviation(projected, (row,), start, width, normed_width)
     for i in range(0, half, LANES):
         a = (load(projected, (row, start + i)) - mean) * inverse * load(gain, (layer, head, i))
         b = (load(projected, (row, start + half + i)) - mean) * inverse * load(gain, (layer, head, half + i))
         if len(cosine) > 0:
             c, s = load(cosine, (position, i)), load(sine, (position, i))
-            a, b = a * c - b * s, b * c + a * s
+            a, b = rotated(a, b, c, s, False)
         store(projected, (row, start + i), a)
         store(projected, (row, start + half + i), b)
 
