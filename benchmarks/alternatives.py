@@ -46,7 +46,6 @@ def options(batch_size: int | None = None) -> Alternatives:
         "four heads": _with_model(base, heads=4),
         "a head of its own": _with_model(base, tie_weights=False),
         "dropout 0.1": _with_model(base, dropout=0.1),
-        "attention dropout 0.1": _with_model(base, attention_dropout=0.1),
         "no weight decay": replace(base, weight_decay=0.0, muon_weight_decay=0.0),
         "AdamW alone, 1e-2": replace(base, optimizer="adamw"),
         "AdamW alone, 3e-3": replace(base, optimizer="adamw", learning_rate=3e-3),

@@ -175,6 +175,14 @@ def test_a_part_that_is_unusable_is_refused(tmp_path: Path, part: dict[str, Any]
     refusal(tmp_path / "best.pt")
 
 
+def test_an_option_that_was_removed_may_have_the_value_that_every_model_has_now(tmp_path: Path) -> None:
+    torch.save(content(hyperparameters={**asdict(CONFIG), "attention_dropout": 0.0}), tmp_path / "old.pt")
+    torch.save(content(hyperparameters={**asdict(CONFIG), "attention_dropout": 0.1}), tmp_path / "other.pt")
+
+    assert load_checkpoint(tmp_path / "old.pt").model.config == CONFIG
+    assert "attention_dropout=0.1, and this version has only attention_dropout=0.0" in refusal(tmp_path / "other.pt")
+
+
 @pytest.mark.parametrize("name", ["hyperparameters", "tokenizer", "state_dict"])
 def test_a_part_that_is_missing_is_refused(tmp_path: Path, name: str) -> None:
     parts = content()

@@ -119,7 +119,7 @@ def test_every_parameter_learns() -> None:
         ({"width": -8}, "width"),
         ({"width": 10, "heads": 4}, "not a multiple"),
         ({"dropout": 1.0}, "dropout"),
-        ({"attention_dropout": -0.1}, "dropout"),
+        ({"dropout": -0.1}, "dropout"),
         ({"mlps": "first"}, "every or last"),
     ],
 )

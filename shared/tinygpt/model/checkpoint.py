@@ -17,7 +17,7 @@ from tinygpt.contracts.errors import InvalidCheckpoint
 from tinygpt.data.tokenizer import Tokenizer
 from tinygpt.data.tokenizer_kinds import tokenizer_from_dict
 from tinygpt.durable import open_whole, sha256_of
-from tinygpt.model.config import ModelConfig
+from tinygpt.model.config import ModelConfig, without_removed_options
 from tinygpt.model.transformer import TinyGPT
 
 FORMAT = "tinygpt-checkpoint"
@@ -82,7 +82,7 @@ def load_checkpoint(path: Path, *, sha256: str | None = None) -> Checkpoint:
         raise InvalidCheckpoint(f"{path} has checkpoint version {content.get('version')!r}, not {VERSION}: train anew.")
     try:
         tokenizer = tokenizer_from_dict(content["tokenizer"])
-        config = ModelConfig(**content["hyperparameters"])
+        config = ModelConfig(**without_removed_options(dict(content["hyperparameters"])))
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidCheckpoint(f"{path} has unusable hyperparameters or tokenizer: {error}.") from error
     if tokenizer.vocab_size != config.vocab_size:

@@ -1,4 +1,4 @@
-"""Every size of the network, and the presets."""
+"""Every option of the network, and its sizes in the presets."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -17,25 +17,23 @@ class ModelConfig:
     width: int = 128
     dropout: float = 0.1
     """After the embedding and after each attention and MLP block (Srivastava et al., 2014)."""
-    attention_dropout: float = 0.0
-    """On the attention weights. Above 0 it leaves the fused kernel on CPU, which costs a factor of four."""
     positions: Literal["learned", "rotary"] = "learned"
-    """`learned`: an embedding added to the token's (GPT-2). `rotary`: queries and keys turned (Su et al., 2021)."""
+    """`learned`: an embedding added to the token's (GPT-2). `rotary`: queries and keys rotated (Su et al., 2021)."""
     qk_norm: bool = False
-    """Queries and keys normalised, here by a layer norm of each head without weights, and scores scaled by a learned
-    factor for each head (Henry et al., 2020)."""
+    """Queries and keys normalised, by a layer norm of each head without weights, and scores scaled by a learned factor
+    for each head (Henry et al., 2020)."""
     convolution: int = 0
     """Taps of the short causal convolutions on queries, keys and values and on the MLP's input (Fu et al., 2023;
     `convolution.py`)."""
     mlps: Literal["every", "last"] = "every"
     """Which blocks have an MLP: `every` one (Vaswani et al., 2017), or the `last` alone, after all attention (the order
-    of sublayers: Press et al., 2020). Training computes the last one's where there is a label, and nowhere else."""
+    of sublayers: Press et al., 2020). Training computes the last MLP only at positions that have a label."""
     ngrams: tuple[int, ...] = ()
     """Sizes of the n-grams of tokens with an embedding of their own (Pagnoni et al., 2024; `ngrams.py`)."""
     ngram_rows: int = 98_304
-    """Rows of the n-grams' table: how many of them have an embedding. In a run's settings it is the most that may."""
+    """Rows of the n-grams' table: how many n-grams have an embedding. In a run's settings: how many may have one."""
     future_tokens: int = 0
-    """Tokens after the next that a position learns to foretell as well, in training alone (multi-token prediction:
+    """Tokens after the next one that a position also learns to predict, in training only (multi-token prediction:
     Gloeckle et al., 2024)."""
     tie_weights: bool = True
     """The output head shares the token embedding's weights (Press & Wolf, 2017)."""
@@ -65,8 +63,8 @@ class ModelConfig:
             raise ValueError(f"positions is {self.positions!r}; it must be learned or rotary")
         if self.positions == "rotary" and self.head_width % 2:
             raise ValueError(f"rotary positions need an even width of a head, not {self.head_width}")
-        if not 0 <= self.dropout < 1 or not 0 <= self.attention_dropout < 1:
-            raise ValueError("dropout and attention_dropout must be at least 0 and below 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError("dropout must be at least 0 and below 1")
 
     @property
     def head_width(self) -> int:
@@ -86,6 +84,21 @@ class ModelConfig:
         return self.mlps == "every" or layer == self.layers - 1
 
 
+_REMOVED_OPTIONS: dict[str, object] = {"attention_dropout": 0.0}
+"""Options that earlier versions had, each with the value that every model has now."""
+
+
+def without_removed_options(saved: dict[str, Any]) -> dict[str, Any]:
+    """Hyperparameters in a checkpoint, which may be an earlier version's, as this version would have saved them.
+
+    Raises `ValueError` if a removed option had another value than the one that every model has now.
+    """
+    for name, value in _REMOVED_OPTIONS.items():
+        if name in saved and saved[name] != value:
+            raise ValueError(f"{name}={saved[name]!r}, and this version has only {name}={value!r}")
+    return {name: value for name, value in saved.items() if name not in _REMOVED_OPTIONS}
+
+
 _MODERN: dict[str, Any] = {
     "dropout": 0.0,
     "positions": "rotary",
@@ -95,7 +108,7 @@ _MODERN: dict[str, Any] = {
     "ngrams": (2, 3, 4, 6, 9),
     "future_tokens": 2,
 }
-"""What was added to the tutorial's network because it won: docs/experiments.md has each one's gain."""
+"""What was added to the tutorial's network because it won: `docs/experiments.md` has the gain of each."""
 
 SizeName = Literal["tiny", "small"]
 SIZES: dict[SizeName, ModelConfig] = {

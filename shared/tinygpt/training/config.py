@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 from tinygpt.contracts.runs import TrainRequest
 from tinygpt.data.tokenizer import TokenizerKind
 from tinygpt.model.config import SIZES, ModelConfig
+from tinygpt.model.config import without_removed_options as without_removed_model_options
 
 Precision = Literal["auto", "fp32", "bf16"]
 OptimizerName = Literal["muon", "adamw"]
@@ -144,4 +145,5 @@ def without_removed_options(saved: dict[str, Any]) -> dict[str, Any]:
     for name, value in _REMOVED_OPTIONS.items():
         if name in saved and saved[name] != value:
             raise ValueError(f"{name}={saved[name]!r}, and this version has only {name}={value!r}")
-    return {name: value for name, value in saved.items() if name not in _REMOVED_OPTIONS}
+    kept = {name: value for name, value in saved.items() if name not in _REMOVED_OPTIONS}
+    return kept | {"model": without_removed_model_options(kept["model"])} if "model" in kept else kept

@@ -125,8 +125,7 @@ def _start_or_resume(
 
 def _thread_count(config: TrainConfig, world: World) -> int:
     """How many threads compute gradients. One if there is dropout, because its random numbers have one generator."""
-    dropout = config.model.dropout or config.model.attention_dropout
-    return 1 if dropout or world.device.type != "cpu" else torch.get_num_threads()
+    return 1 if config.model.dropout or world.device.type != "cpu" else torch.get_num_threads()
 
 
 class _Listeners:
