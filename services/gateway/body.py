@@ -1,4 +1,4 @@
-"""A request's body as a file: a thread reads it while the event loop receives it, so that no copy of it is written."""
+"""A request's body as a file: a thread reads it while the event loop receives it. No copy of it is written."""
 
 import io
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +10,7 @@ from anyio import CapacityLimiter, from_thread, to_thread
 Result = TypeVar("Result")
 
 _UPLOADS_AT_ONCE = 40
-"""Each holds a thread for as long as its client takes to send it: none of those that other requests need."""
+"""Each holds a thread for as long as its client sends. These threads are not the ones that other requests need."""
 _uploads: CapacityLimiter | None = None
 
 

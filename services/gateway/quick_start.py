@@ -1,4 +1,4 @@
-"""With no model on the volume: train the quick-start one, show how it goes, and say when it answers."""
+"""If the volume has no model: train the quick-start one, log its progress, and print how to ask it."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,12 @@ from tinygpt.runtime.queue import redis_errors
 
 log = structlog.get_logger()
 
-_TELL_EVERY_SECONDS = 2.0
+_SECONDS_BETWEEN_LINES = 2.0
 _EXAMPLE = '{"prompt": "reverse the list nums"}'
 
 
 async def quick_start(gateway: Gateway) -> None:
-    """Runs beside the server from its start; a failure here is told and never takes the server down."""
+    """Runs beside the server from its start. A failure here is logged and never stops the server."""
     try:
         while await run_in_threadpool(gateway.volume.current) is None:
             run = await _run_to_follow(gateway)
@@ -52,7 +52,7 @@ async def _run_to_follow(gateway: Gateway) -> RunRecord:
 
 
 def _find_or_create(gateway: Gateway) -> RunRecord:
-    """A run under way that may give a model, else a new one. Of several gateways, one creates it: the key is the
+    """An active run that may give a model, or else a new one. Several gateways create only one, because the key is the
     same."""
     with redis_errors():
         active = [run for run in gateway.runs.active() if run.request.promote != "never"]
@@ -70,8 +70,8 @@ def _find_or_create(gateway: Gateway) -> RunRecord:
 
 
 async def _followed_to_success(gateway: Gateway, run: RunRecord) -> bool:
-    """Tell the run's progress until it ends. False where it did not succeed."""
-    last_told = -_TELL_EVERY_SECONDS
+    """Log the run's progress until it ends. Returns False if it did not succeed."""
+    last_logged = -_SECONDS_BETWEEN_LINES
     after = "0"
     while not gateway.draining.is_set():
         with contextlib.suppress(RedisUnavailable):
@@ -80,9 +80,9 @@ async def _followed_to_success(gateway: Gateway, run: RunRecord) -> bool:
                     continue
                 after = event.id
                 now = asyncio.get_running_loop().time()
-                if event.type == "state" or now - last_told >= _TELL_EVERY_SECONDS:
-                    last_told = now
-                    _tell(event)
+                if event.type == "state" or now - last_logged >= _SECONDS_BETWEEN_LINES:
+                    last_logged = now
+                    _log(event)
             with redis_errors():
                 state = (await run_in_threadpool(gateway.runs.get, run.run_id)).state
             if state.is_final:
@@ -91,7 +91,7 @@ async def _followed_to_success(gateway: Gateway, run: RunRecord) -> bool:
     return False
 
 
-def _tell(event: RunEvent) -> None:
+def _log(event: RunEvent) -> None:
     data: dict[str, Any] = event.data
     if event.type == "state":
         if data["state"] == RunState.FAILED:
@@ -104,7 +104,7 @@ def _tell(event: RunEvent) -> None:
 
 
 async def _serving(gateway: Gateway) -> bool:
-    """Wait until a model server has a model. False where the gateway stops before."""
+    """Wait until a model server has a model. Returns False if the gateway stops before."""
     while not _stopping(gateway):
         if any(health and health.status == "ok" for health in (await gateway.model_servers.health()).values()):
             return True

@@ -89,10 +89,10 @@ def name_like_a_task(rng: Random) -> str:
 
 
 def altered_name(name: str, rng: Random) -> str:
-    """A name with the beginning of a known one, which then foretells nothing of its end: "accounrt", "repl", "stufff".
+    """A name with the beginning of a known one, which predicts nothing about its end: "accounrt", "repl", "stufff".
     At times a `name_like_a_task` instead.
 
-    It is `name` itself where that is too short, or what came of it can't be used.
+    Returns `name` itself if it is too short or the altered name can't be used.
     """
     if len(name) < 3:
         return name
@@ -139,8 +139,7 @@ def invented_phrase(rng: Random) -> str:
 
 
 def altered_phrase(phrase: str, rng: Random) -> str:
-    """A phrase with the words of a known one but for a word fewer, a word more, or another (by chance the same) in its
-    place."""
+    """A known phrase with one word left out, added or replaced (by chance with the same)."""
     words = phrase.split()
     at = rng.randrange(len(words))
     other = rng.choice((rng.choice(_NOUNS), rng.choice(_LITTLE_WORDS), _syllables(rng)))

@@ -44,7 +44,7 @@ EVERYDAY: Kind = "held_out_everyday"
 
 ONE_VALUE_IN = 10
 ALTERED = 0.5
-"""How often a training row's name or phrase is altered, where it can be."""
+"""How often a training row's name or phrase is altered, if it can be."""
 ONE_PAIR_IN = 8
 PHRASINGS_RANKED = 10
 
@@ -67,9 +67,9 @@ def is_held_out_value(value: str) -> bool:
 
 
 def training_value(pool: Pool, rng: Random) -> str | None:
-    """A value for a training row; None where that drawn is held out.
+    """A value for a training row; None if the value drawn is held out.
 
-    Of names some are altered: a model that reads n-grams must learn that "acc" is not always "accounts".
+    Some names are altered, because a model that reads n-grams must learn that "acc" is not always "accounts".
     """
     value = known_value(pool, rng)
     if value is not None and pool.alter is not None and rng.random() < ALTERED:
@@ -78,13 +78,13 @@ def training_value(pool: Pool, rng: Random) -> str | None:
 
 
 def known_value(pool: Pool, rng: Random) -> str | None:
-    """A value that training may have; None where that drawn is held out."""
+    """A value that training may have; None if the value drawn is held out."""
     value = pool.draw(rng)
     return None if pool.open and is_held_out_value(value) else value
 
 
 def unseen_value(pool: Pool, rng: Random) -> str | None:
-    """A value for `held_out_slots`; None where training may have that drawn. Closed pools have nothing to hold out."""
+    """A value for `held_out_slots`; None if training may have the value drawn. Closed pools hold out nothing."""
     value = pool.draw(rng)
     return None if pool.open and not is_held_out_value(value) else value
 

@@ -37,7 +37,7 @@ def cores() -> int:
 def drawn_ahead(
     drawer: Drawer, sources: Sequence[Source], quotas: Sequence[int], processes: int
 ) -> Iterator[tuple[Source, int]]:
-    """Each source with its quota, in order. Several processes draw the rows ahead, where processes can be forked.
+    """Each source with its quota, in order. Several processes draw the rows ahead, if processes can be forked.
 
     Raises `BuildFailed`.
     """
@@ -56,8 +56,8 @@ def drawn_ahead(
 
 
 def _enter() -> None:
-    """Begin a process: its own working folder, for checks to write in, beside that of the process that collects; and
-    an end with that process, whatever ends it."""
+    """Start a process. It gets a working folder of its own for checks to write in, and ends with the process that
+    collects, even if that is killed."""
     os.chdir(tempfile.mkdtemp(dir=Path.cwd().parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all, and the collecting process reacts
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

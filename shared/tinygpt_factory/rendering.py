@@ -129,7 +129,7 @@ def _with_mentions(family: Family, text: str) -> str:
 
 
 def _only_mentioned(family: Family, text: str) -> bool:
-    """Whether no variable is there twice or by its bare name, so that a prompt may leave all their names out."""
+    """Whether a prompt may leave out the names of all variables: each is mentioned once, and none by its bare name."""
     return all(MENTION.findall(text).count(slot) <= 1 and slot not in slots_in(text) for slot in family.variables)
 
 

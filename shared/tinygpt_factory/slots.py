@@ -60,7 +60,7 @@ MENTION = re.compile(r"<([a-z]+[0-9]?)>")
 
 
 def slots_in(template: str) -> list[str]:
-    """The slots whose values a template holds, in order: `$xs`, or `${xs}` where a letter follows."""
+    """The slots whose values a template holds, in order: `$xs`, or `${xs}` if a letter follows."""
     return [plain or braced for plain, braced in SLOT.findall(template.replace("$$", ""))]
 
 

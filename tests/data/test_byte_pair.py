@@ -130,7 +130,7 @@ def test_text_decoded_little_by_little_is_the_text_decoded_at_once(ids: list[int
     assert "".join(text_of(ids[start:end]) for start, end in pairwise(places)) == TOKENIZER.decode(ids)
 
 
-def test_a_character_that_the_ids_end_within_is_left_out_and_bytes_that_are_none_are_replaced() -> None:
+def test_half_a_character_is_left_out_and_invalid_bytes_are_replaced() -> None:
     plain = BytePairTokenizer.from_corpus([])
     ids = plain.encode("x🎉")
 

@@ -11,7 +11,7 @@ from tinygpt.data.tokenizer import CODE, CONTROL_TOKENS, EOS, PAD, PROMPT, UNK, 
 TOKENIZER = CharacterTokenizer.from_corpus(["größe 🎉", "naïve"])
 
 
-def test_the_vocabulary_starts_with_the_control_tokens_then_ascii_then_newline_and_tab() -> None:
+def test_the_vocabulary_starts_with_control_tokens_ascii_newline_and_tab() -> None:
     tokenizer = CharacterTokenizer.from_corpus([])
 
     assert (PAD, UNK, PROMPT, CODE, EOS) == (0, 1, 2, 3, 4)

@@ -29,7 +29,7 @@ def check(
     ] = DEFAULT_CONTEXT_LENGTH,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Don't list warnings, only count them.")] = False,
 ) -> None:
-    """Report bad rows (the first hundred) and the statistics of the good ones. Exits 1 where a row is bad."""
+    """Report bad rows (the first hundred) and the statistics of the good ones. Exits 1 if a row is bad."""
     with one_sentence():
         report = validate(file, context_length=context_length)
     console = Console(highlight=False, soft_wrap=True)

@@ -26,7 +26,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def _byte_characters() -> list[str]:
-    """GPT-2's character for every byte: its own where that prints, else the next one from U+0100 on."""
+    """GPT-2's character for every byte: its own if that is printable, else the next one from U+0100 on."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = itertools.count(0x100)
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
@@ -57,7 +57,7 @@ class BytePairTokenizer(Tokenizer):
 
     @classmethod
     def from_corpus(cls, texts: Iterable[str], vocab_size: int = VOCAB_SIZE) -> Self:
-        """The vocabulary of a corpus: at most `vocab_size` tokens, fewer where `texts` repeat too few pairs.
+        """The vocabulary of a corpus: at most `vocab_size` tokens, fewer if `texts` repeat too few pairs.
 
         Raises `ValueError` for a `vocab_size` without room for the control tokens and the bytes.
         """

@@ -21,24 +21,24 @@ class Example:
 
 
 def example_of(tokens: list[int], code_start: int, code_characters: int) -> Example:
-    """The example that a row's tokens make, of which those from `code_start` on are learned."""
+    """The example made of a row's tokens. Those from `code_start` on are learned."""
     labels = [IGNORED] * (code_start - 1) + tokens[code_start:]
     return Example(ids=tokens[:-1], labels=labels, code_characters=code_characters)
 
 
 def encode_row(row: Row, tokenizer: Tokenizer, context_length: int) -> tuple[list[int], int, int] | None:
-    """What `example_of` makes an example from: the row's tokens, cut after one more than `context_length`, where its
-    code starts, and its code's characters. None where the cut leaves nothing to learn."""
+    """The arguments of `example_of`: the row's tokens (at most one more than `context_length`), the index of its code's
+    first token, and the characters of its code. None if the cut leaves nothing to learn."""
     tokens, code_start = tokenizer.encode_supervised(row.prompt, row.code)
     tokens = tokens[: context_length + 1]
     code_characters = tokenizer.character_count(tokens[code_start:])
-    if code_characters == 0:  # nothing is left, or no more than the first bytes of a character
+    if code_characters == 0:  # nothing is left, or only the first bytes of a character
         return None
     return tokens, code_start, code_characters
 
 
 def encode_example(row: Row, tokenizer: Tokenizer, context_length: int) -> Example | None:
-    """The row as inputs and labels of at most `context_length`; None where the cut leaves nothing to learn."""
+    """The row as inputs and labels of at most `context_length`; None if the cut leaves nothing to learn."""
     encoded = encode_row(row, tokenizer, context_length)
     return example_of(*encoded) if encoded is not None else None
 

@@ -43,7 +43,7 @@ def grow(folder: Path, poll: Callable[[], object] = lambda: None) -> None:
 
 
 def on_terminal() -> bool:
-    """Whether somebody watches standard error, where the factory draws its progress bar."""
+    """Whether standard error is a terminal: the factory draws its progress bar there."""
     return sys.stderr.isatty()
 
 

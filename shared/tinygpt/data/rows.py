@@ -52,12 +52,12 @@ ScannedRow = tuple[int, Row | RowProblem]
 
 
 def evenly_spaced(rows: Sequence[Row], number: int) -> Sequence[Row]:
-    """So many of the rows, at even distances; all of them where there are no more."""
+    """That number of rows at even distances, or all rows if there are fewer."""
     return rows if len(rows) <= number else [rows[i * len(rows) // number] for i in range(number)]
 
 
 def format_of(path: Path) -> Format:
-    """The format that a file's name stands for; JSONL where the name says nothing."""
+    """The format that a file's suffix stands for; JSONL if it is unknown."""
     return _SUFFIXES.get(path.suffix.lower(), "jsonl")
 
 
@@ -84,7 +84,7 @@ def scan_text(file: BinaryIO, format: TextFormat, name: str) -> Iterator[Scanned
 
 
 def stream_rows(path: Path, format: Format | None = None) -> Iterator[Row]:
-    """The rows of a file, one by one. Raises `InvalidDataset` on the first bad one, or where there is none at all."""
+    """The rows of a file, one by one. Raises `InvalidDataset` on the first bad row, and if there are no rows."""
     empty = True
     for line, row in scan_rows(path, format):
         if isinstance(row, RowProblem):

@@ -51,7 +51,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """The tokenizer as plain values, of which `type` names its class."""
+        """The tokenizer as plain values. `type` names its class."""
 
     @classmethod
     @abstractmethod

@@ -90,7 +90,7 @@ class TokenStore:
         self.tokenizer_kind = card.tokenizer_kind
         self.tokenizer = tokenizer_from_dict(card.tokenizer)
         self.rows_cut = card.rows_cut
-        """Training rows longer than the context, of which the beginning is learned."""
+        """Training rows longer than the context. Only their beginning is learned."""
         self.rows_left_out = card.rows_left_out
         """Training rows whose prompt alone fills the context."""
         self.training_rows = rows_file(folder, "training")
