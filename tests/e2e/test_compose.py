@@ -128,6 +128,18 @@ def test_the_gateway_image_has_no_torch(stack: Stack) -> None:
     assert "No module named 'torch'" in found.stderr
 
 
+@pytest.mark.parametrize(("service", "has_rows"), [("gateway", False), ("model_server", False), ("trainer", True)])
+def test_only_the_trainers_image_has_grown_rows_and_none_the_factory(
+    stack: Stack, service: str, has_rows: bool
+) -> None:
+    program = (
+        "from importlib.util import find_spec; from pathlib import Path; import tinygpt;"
+        "rows = Path(tinygpt.__file__).parent / 'bundled' / 'train.jsonl';"
+        "print(rows.exists(), find_spec('tinygpt_factory') is None)"
+    )
+    assert stack.compose("exec", "-T", service, "python", "-c", program).stdout.split() == [str(has_rows), "True"]
+
+
 def test_the_redis_password_is_asked_for(stack: Stack) -> None:
     assert "NOAUTH" in stack.compose("exec", "-T", "redis", "redis-cli", "dbsize").stdout
 
