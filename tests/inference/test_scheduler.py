@@ -12,6 +12,7 @@ from tests.inference.decoders import BACKENDS, CONFIG, TOKENIZER, decoder, rando
 from tests.inference.scheduling import Client, client, sequence, text_alone
 from tinygpt.inference.backend import Backend
 from tinygpt.inference.scheduler import Scheduler
+from tinygpt.inference.sequence import join_outputs
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -222,3 +223,27 @@ def test_log_probabilities_are_kept_if_asked_for_and_cover_the_tokens_of_the_tex
     assert [len(top) for top in stopped.top] == [2, 2, 2]
     assert plain.top == []
     assert (bare.text, bare.logprobs) == (plain.text, [])
+
+
+def test_a_streams_outputs_together_have_what_one_output_has() -> None:
+    asked = client(slots=2, emit_interval=0.0)
+    for number, stream in enumerate((False, True)):
+        asked.scheduler.submit(number, sequence(seed=1, logprobs=2, max_new_tokens=20, stream=stream))
+    asked.turn_until_idle()
+
+    (whole,), outputs = asked.outputs[0], asked.outputs[1]
+    streamed = join_outputs(outputs)
+    assert len(outputs) > 2
+    assert (streamed.text, streamed.ids) == (whole.text, whole.ids)
+    assert (streamed.logprobs, streamed.top) == (whole.logprobs, whole.top)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_any_of_several_stop_strings_ends_a_sequence(stream: bool) -> None:
+    alone = text_alone("torch", 3, 20, 1)
+    for stop in ([alone[2:4], "no such text"], ["no such text", alone[2:4]]):
+        asked = client(slots=1)
+        asked.scheduler.submit(0, sequence(seed=1, max_new_tokens=20, stop=stop, stream=stream))
+        asked.turn_until_idle()
+
+        assert (asked.text(0), asked.finished[0].finish_reason) == (alone.split(alone[2:4])[0], "stop")

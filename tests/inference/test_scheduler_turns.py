@@ -1,5 +1,7 @@
 """How much a turn does and when a stream has an output, by a clock that the test sets."""
 
+import pytest
+
 from tests.inference.decoders import TOKENIZER, decoder, random_model
 from tests.inference.scheduling import Client, PacedDecoder, client, sequence
 from tinygpt.inference.scheduler import Scheduler
@@ -46,6 +48,16 @@ def test_a_stream_has_its_first_token_at_once_and_then_an_output_per_interval() 
         lengths.append(len(asked.text(0)))
 
     assert lengths == [1, 1, 1, 7, 7, 7, 13, 14]
+
+
+def test_the_first_token_has_its_time_and_no_later_one() -> None:
+    paced = PacedDecoder(decoder("compiled", random_model(ends=False), slots=1))
+    asked = Client(Scheduler(paced, TOKENIZER, decode_seconds=0.0101, clock=lambda: paced.now))
+    asked.scheduler.submit(0, sequence(max_new_tokens=14))
+    asked.turn_until_idle()
+
+    assert asked.finished[0].first_token_seconds == pytest.approx(0.01)
+    assert asked.finished[0].decode_seconds == pytest.approx(0.14)
 
 
 def test_times_add_up_by_the_clock_that_is_passed_in() -> None:
