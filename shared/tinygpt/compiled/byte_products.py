@@ -1,8 +1,7 @@
-"""Products of bytes, 64 at once, summed in 32-bit integers: what a processor does four times as fast as with floats.
+"""Products of bytes, 64 at once, summed in 32-bit integers: a processor does this four times as fast as with floats.
 
-`Bytes` are 64 numbers of 8 bits, `Sums` sixteen of 32 bits, each for four bytes that lie side by side. All is exact, so
-that whichever instructions a processor has for it, the sums are the same. On x86 with VNNI that is one, `vpdpbusd`;
-elsewhere it is several.
+`Bytes` are 64 numbers of 8 bits. `Sums` are sixteen numbers of 32 bits, each for four adjacent bytes. All sums are
+exact, so they are the same whichever instructions a processor has: one on x86 with VNNI (`vpdpbusd`), else several.
 """
 
 # ruff: noqa: ARG001 - an intrinsic is given the types of its arguments, and not all of them matter
@@ -39,7 +38,7 @@ _bytes4, _sums4 = types.UniTuple(_bytes, 4), types.UniTuple(_sums, 4)
 
 @intrinsic
 def splat_bytes(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
-    """Four bytes of a C-contiguous array from `index`, a tuple, on: sixteen times."""
+    """Four bytes of a C-contiguous array, the first at `index`, a tuple, repeated sixteen times."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         four = builder.load(pointer_to(context, builder, array, index, arguments, _INT), align=1)
@@ -50,7 +49,7 @@ def splat_bytes(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
 
 @intrinsic
 def load_bytes4(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
-    """The 256 bytes of a C-contiguous array from `index`, a tuple, on."""
+    """256 bytes of a C-contiguous array, the first at `index`, a tuple."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         start = pointer_to(context, builder, array, index, arguments, _BYTES)
@@ -62,7 +61,7 @@ def load_bytes4(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
 
 @intrinsic
 def to_integers(typing: Any, value: Any) -> tuple[Any, Generate]:
-    """16 floats to the nearest whole numbers, any for NaN."""
+    """16 floats as the nearest integers. NaN becomes any integer."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         name = f"llvm.lrint.v{LANES}i32.v{LANES}f32"
@@ -132,7 +131,8 @@ def splat_sums4(typing: Any, number: Any) -> tuple[Any, Generate]:
 
 @intrinsic
 def add_products4(typing: Any, unsigned: Any, signed: Any, sums: Any) -> tuple[Any, Generate]:
-    """To each of 64 sums the products of four of 256 bytes of 0 to 255 with four bytes of -128 to 127."""
+    """Add to each of 64 sums the products of four adjacent bytes of `unsigned` (0 to 255, 256 of them) with four bytes
+    of `signed` (-128 to 127)."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         unsigned4, signed, sums4 = arguments
@@ -158,6 +158,8 @@ def add_sums4(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
 
 @intrinsic
 def as_floats4(typing: Any, sums: Any) -> tuple[Any, Generate]:
+    """64 sums as floats."""
+
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         def one(part: Any) -> Any:
             return builder.sitofp(part, FLOATS)
@@ -168,8 +170,8 @@ def as_floats4(typing: Any, sums: Any) -> tuple[Any, Generate]:
 
 
 def _add_products(context: Any) -> Callable[[ir.IRBuilder, Any, Any, Any], Any]:
-    """What adds the products of unsigned and signed bytes to sums on the processor that numba compiles for, which need
-    not be this machine's (`NUMBA_CPU_NAME`)."""
+    """The function that adds products of unsigned and signed bytes to sums, for the processor that numba compiles for.
+    `NUMBA_CPU_NAME` may name another processor than this machine's."""
     features = context.codegen()._tm_features.split(",")
     if "+avx512vnni" in features:
         return _by_vnni
@@ -201,7 +203,7 @@ def _half(builder: ir.IRBuilder, vector: Any, half: int) -> Any:
 
 
 def _by_products_of_16_bits(builder: ir.IRBuilder, sums: Any, unsigned: Any, signed: Any) -> Any:
-    """The bytes at even places, then those at odd ones, as 16 bits: pairs of their products are summed at once
+    """The bytes at even places as 16 bits, then those at odd places. Pairs of their products are summed at once
     (`pmaddwd` on x86)."""
     shorts = ir.VectorType(ir.IntType(16), WIDE // 2)
     eight = ir.Constant(shorts, [8] * shorts.count)

@@ -1,7 +1,7 @@
-"""Where kernels' machine code is kept between starts: a folder for each version of the sources.
+"""The cache of machine code between starts: a folder for each version of the sources.
 
-What lies there is run, so it is only taken from a folder that nobody else can write to. The form of the files, and that
-they are of this processor, Python and numba, is numba's affair.
+What lies there is run, so it is taken only from a folder that nobody else can write to. numba decides the format of the
+files, and checks that they are for this processor, Python and numba.
 """
 
 import contextlib
@@ -32,15 +32,14 @@ SOURCES = (
     "model/table_kernels.py",
     "model/training_kernels.py",
 )
-"""What kernels are made of: files with compiled functions, and those whose constants and types they use. They are
-stamped together, since parts of one file are compiled into kernels of another."""
+"""What kernels are made of: files with compiled functions, and files whose constants and types those use. They share a
+hash, because parts of one file are compiled into kernels of another."""
 _OLDER_KEPT = 3
-"""Versions beside the one in use: of other checkouts, or to go back to."""
+"""Other versions that are kept: for other checkouts, or to go back to."""
 
 
 def cache_of(function: Callable[..., Any]) -> Any:
-    """What keeps the machine code of `function`, as numba asks of it, or keeps none and says so where there is no
-    place for it."""
+    """numba's cache for the machine code of `function`; one that keeps nothing, and logs why, if there is no folder."""
     try:
         return _KernelCache(function)
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home, a function without a file
@@ -51,7 +50,7 @@ def cache_of(function: Callable[..., Any]) -> Any:
 def cache_folder() -> Path:
     """The folder of these sources, in `NUMBA_CACHE_DIR/tinygpt`, or else `tinygpt` in the user's cache folder.
 
-    Raises `OSError` where it can't be had, or others could write to it; `RuntimeError` for a user without a home.
+    Raises `OSError` if it can't be made or others could write to it, `RuntimeError` for a user without a home.
     """
     named = os.environ.get("NUMBA_CACHE_DIR")
     parent = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -74,7 +73,7 @@ def _refuse_what_others_write(folder: Path) -> None:
 
 
 def _remove_older(folder: Path) -> None:
-    """A process that still runs from one of them costs that a compilation, no more."""
+    """Keep `_OLDER_KEPT` of them. A process that still uses a removed one compiles again, no more."""
     with contextlib.suppress(OSError):  # another process removes them too
         others = [other for other in folder.parent.glob("kernels-*") if other != folder]
         for stale in sorted(others, key=lambda other: other.stat().st_mtime, reverse=True)[_OLDER_KEPT:]:
@@ -95,7 +94,7 @@ class _Locator(UserWideCacheLocator):  # type: ignore[misc]
         return _sources_hash()
 
     def ensure_cache_path(self) -> None:
-        """It is there already; if it can't be written to, it can still be read."""
+        """It exists already. If it can't be written to, it can still be read."""
 
 
 class _CacheContent(CompileResultCacheImpl):  # type: ignore[misc]
@@ -103,7 +102,7 @@ class _CacheContent(CompileResultCacheImpl):  # type: ignore[misc]
 
 
 class _KernelCache(FunctionCache):  # type: ignore[misc]
-    """numba's, but that a file which can't be read or written costs a compilation, not the answer."""
+    """numba's, except that a file which can't be read or written costs a compilation, not the answer."""
 
     _impl_class = _CacheContent
 
@@ -133,5 +132,5 @@ class _NotKept(NullCache):  # type: ignore[misc]
 
 @cache
 def _say_not_kept(reason: str) -> None:
-    """Once, and not before something was compiled."""
+    """Log it once, when something was compiled."""
     log.warning("kernel_cache_unusable", error=reason)

@@ -1,4 +1,4 @@
-"""Functions of sixteen numbers at once (`lanes.py`) that no processor has an instruction for."""
+"""Functions of `Lanes` that no processor has an instruction for."""
 
 from typing import Any
 
@@ -30,8 +30,10 @@ def erf(x: Any) -> Any:
 
 @part
 def exp(x: Any) -> Any:
-    """e to the power of x, to a bit or two; at least e ** -87, and NaN for NaN. x = n ln 2 + r, and e ** r by its
-    Taylor series."""
+    """e to the power of x, exact to a bit or two; at least e ** -87, and NaN for NaN.
+
+    x = n ln 2 + r, and e ** r is computed by its Taylor series.
+    """
     x = at_least(x, splat(-87.0))
     n = nearest_integer(x * _LOG2_E)
     r = multiply_add(n, splat(-_LN_2_LOW), multiply_add(n, splat(-_LN_2_HIGH), x))
@@ -45,6 +47,9 @@ def exp(x: Any) -> Any:
 
 @part
 def softmax_weight(below: Any) -> Any:
-    """e to the power of how far a score is below the largest; 0 from 40 on. Beside the largest one's 1 that is nothing,
-    and products of smaller numbers would be denormal, which take a processor a hundred times as long."""
+    """e to the power of `below`, a score minus the largest score; 0 if it is below -40.
+
+    Next to the largest score's 1 that is nothing. Products of smaller numbers would be denormal, and those take a
+    processor a hundred times as long.
+    """
     return zero_below(-40.0, below, exp(below))

@@ -15,7 +15,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 log = structlog.get_logger()
 OBSTACLE: str | None = None
-"""Why nothing can be compiled here, if so."""
+"""Why nothing can be compiled here; None if it can."""
 _FOR_KERNELS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """What Python can't call takes half as long to compile."""
 
@@ -33,7 +33,7 @@ except Exception as error:  # noqa: BLE001 - no build of it for this Python, a b
 
 @cache
 def can_compile() -> bool:
-    """Whether kernels are compiled. If not, a line in the log says once why."""
+    """True if kernels are compiled. If not, one line in the log says why."""
     if OBSTACLE:
         log.warning("kernels are not compiled", reason=OBSTACLE)
     return not OBSTACLE
@@ -47,19 +47,21 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def part(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function`, which makes no arrays, for the kernels that call it. It counts no references to arrays, which
-    costs more than the arithmetic between."""
+    """Compile `function`, which must make no arrays, for the kernels that call it.
+
+    It does not count references to arrays, because that costs more than the arithmetic in between.
+    """
     return _compiled(function, _nrt=False, **_FOR_KERNELS)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function` as lines of whatever calls it, with the caller's options: for what is called once and passes
-    much on."""
+    """Compile `function` into each caller, with the caller's options: for what is called from one place, or in an inner
+    loop where a call would cost too much."""
     return _compiled(function, inline="always")
 
 
 def by_types(choose: Callable[..., Any]) -> Callable[..., Any]:
-    """Let kernels call, by this name, the part that `choose` returns for the types of its arguments."""
+    """Let kernels call, by one name, the part that `choose` returns for the types of the arguments."""
 
     def by_type(*_: Any) -> Any:
         raise NotImplementedError("only a kernel can call it")
@@ -74,17 +76,17 @@ def by_types(choose: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function`, once for every combination of argument types; it runs without the interpreter's lock."""
+    """Compile `function` once for every combination of argument types. It runs without the interpreter's lock."""
     return _kept(function)
 
 
 def kernel_of_parts(function: Callable[P, R]) -> Callable[P, R]:
-    """A kernel that makes no arrays, as its parts."""
+    """A kernel that makes no arrays, like its parts."""
     return _kept(function, _nrt=False)
 
 
 def _kept(function: Callable[P, R], **options: Any) -> Callable[P, R]:
-    """`function` compiled, its machine code read from disk or written there."""
+    """`function` compiled. Its machine code is read from disk, or written there."""
     compiled: Any = _compiled(function, no_cfunc_wrapper=True, **options)
     if not OBSTACLE:
         compiled._cache = cache_of(function)

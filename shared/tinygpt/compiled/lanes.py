@@ -1,11 +1,11 @@
 """`Lanes`: sixteen numbers that the processor handles at once (SIMD), as a type for compiled functions.
 
-They are loaded from arrays and stored to them, added, multiplied and so on, number by number: `load(x, (row, i)) * 2.0`
-is `x[row, i : i + 16] * 2.0` without the temporary array. A processor with narrower registers takes several for them.
-`load4` and its like handle four `Lanes`, 64 numbers, as a tuple.
+`Lanes` are loaded from arrays, stored to arrays, and added, multiplied and so on number by number:
+`load(x, (row, i)) * 2.0` is `x[row, i : i + 16] * 2.0` without the temporary array. A processor with narrower registers
+uses several of them. `load4` and its like handle four `Lanes`, 64 numbers, as a tuple.
 
-All arithmetic is in float32. Arrays may hold less: bfloat16 as uint16, the upper half of a float32, and to be loaded
-alone int8.
+All arithmetic is in float32. Arrays may hold shorter formats: bfloat16 as uint16 (the upper half of a float32), and
+int8, which can only be loaded.
 """
 
 # ruff: noqa: ARG001 - an intrinsic is given the types of its arguments, and not all of them matter
@@ -33,11 +33,11 @@ _STORED = {
     types.int8: ir.VectorType(ir.IntType(8), LANES),
 }
 Generate = Callable[[Any, ir.IRBuilder, Any, Any], Any]
-"""Writes the LLVM instructions of a call: of context, builder, signature and arguments, the result's value."""
+"""Writes the LLVM instructions of a call. Takes context, builder, signature and arguments; returns the result."""
 
 
 class VectorType(types.Type):  # type: ignore[misc]
-    """The type, for compiled functions, of what `registers` says for LLVM."""
+    """A type of compiled functions for vectors that LLVM knows as `registers`."""
 
     def __init__(self, name: str, registers: ir.VectorType) -> None:
         super().__init__(name=name)
@@ -55,13 +55,13 @@ lanes4 = types.UniTuple(lanes, 4)
 
 
 def intrinsic(function: Callable[..., tuple[Any, Generate]]) -> Any:
-    """A function of compiled code that is given as its signature and the instructions it stands for."""
+    """Let compiled code call `function`, which returns the call's signature and what generates its instructions."""
     return numba.extending.intrinsic(function)
 
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
-    """The 16 numbers of a C-contiguous array from `index`, a tuple, on."""
+    """16 numbers of a C-contiguous array, the first one at `index`, a tuple."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         return _load(builder, _pointer(context, builder, array, index, arguments), array.dtype)
@@ -71,7 +71,7 @@ def load(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
 
 @intrinsic
 def load4(typing: Any, array: Any, index: Any) -> tuple[Any, Generate]:
-    """The 64 numbers of a C-contiguous array from `index`, a tuple, on."""
+    """64 numbers of a C-contiguous array, the first one at `index`, a tuple."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         start = _pointer(context, builder, array, index, arguments)
@@ -142,7 +142,7 @@ def splat4(typing: Any, number: Any) -> tuple[Any, Generate]:
 
 @intrinsic
 def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Generate]:
-    """a * b + c, rounded once where the processor can. `a` may be a number."""
+    """a * b + c, rounded once if the processor can. `a` may be a number."""
     is_number = isinstance(a, types.Number)
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
@@ -177,13 +177,13 @@ def multiply4(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
 
 @intrinsic
 def total(typing: Any, a: Any) -> tuple[Any, Generate]:
-    """The sum of the 16 numbers: halves added to halves, so always in the same order."""
+    """The sum of the 16 numbers. Halves are added to halves, so the order is always the same."""
     return types.float32(lanes), _reduction(lambda builder, left, right: builder.fadd(left, right))
 
 
 @intrinsic
 def largest(typing: Any, a: Any) -> tuple[Any, Generate]:
-    """The largest of the 16 numbers, of those that are not NaN."""
+    """The largest of the 16 numbers. NaN is ignored."""
     return types.float32(lanes), _reduction(lambda builder, left, right: _call(builder, "llvm.maxnum", left, right))
 
 
@@ -195,19 +195,19 @@ def maximum(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
 
 @intrinsic
 def at_least(typing: Any, a: Any, least: Any) -> tuple[Any, Generate]:
-    """The larger of each two numbers, and NaN where `a` is."""
+    """The larger of each two numbers; NaN if `a` is NaN."""
     return _bounded("<")
 
 
 @intrinsic
 def at_most(typing: Any, a: Any, most: Any) -> tuple[Any, Generate]:
-    """The smaller of each two numbers, and NaN where `a` is."""
+    """The smaller of each two numbers; NaN if `a` is NaN."""
     return _bounded(">")
 
 
 @intrinsic
 def zero_below(typing: Any, bound: Any, a: Any, value: Any) -> tuple[Any, Generate]:
-    """Of 16 values those where `a` is not below a number, as it never is where it is NaN; 0 in place of the others."""
+    """`value` with 0 wherever `a` is below the number `bound`. NaN is never below."""
 
     def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         bound, number, value = arguments
@@ -219,7 +219,7 @@ def zero_below(typing: Any, bound: Any, a: Any, value: Any) -> tuple[Any, Genera
 
 @intrinsic
 def larger_magnitude(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
-    """The larger of each two numbers' magnitudes, and NaN where either is."""
+    """The larger magnitude of each two numbers; NaN if either is NaN."""
 
     def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         return _larger_magnitude(builder, *arguments)
@@ -229,13 +229,13 @@ def larger_magnitude(typing: Any, a: Any, b: Any) -> tuple[Any, Generate]:
 
 @intrinsic
 def largest_magnitude(typing: Any, a: Any) -> tuple[Any, Generate]:
-    """The largest magnitude of the 16 numbers, and NaN if one is."""
+    """The largest magnitude of the 16 numbers; NaN if one is NaN."""
     return types.float32(lanes), _reduction(_larger_magnitude)
 
 
 @intrinsic
 def first_lanes(typing: Any, a: Any, count: Any, otherwise: Any) -> tuple[Any, Generate]:
-    """The first `count` of the 16 numbers, and in place of the others a number; all if `count` is 16 or more."""
+    """The first `count` of the 16 numbers, and `otherwise` in place of the others; all 16 if `count` is larger."""
 
     def generate(_context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         number, count, otherwise = arguments
@@ -248,12 +248,13 @@ def first_lanes(typing: Any, a: Any, count: Any, otherwise: Any) -> tuple[Any, G
 
 @intrinsic
 def nearest_integer(typing: Any, a: Any) -> tuple[Any, Generate]:
+    """The nearest integers, as floats."""
     return _elementwise("llvm.rint", 1)
 
 
 @intrinsic
 def power_of_two(typing: Any, exponent: Any) -> tuple[Any, Generate]:
-    """2 to the power of integers from -126 to 127, by writing them where a float32 has its exponent."""
+    """2 to the power of integers from -126 to 127: they are written into the exponent bits of a float32."""
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> Any:
         biased = builder.add(builder.fptosi(arguments[0], INTS), ir.Constant(INTS, [127] * LANES))
@@ -263,7 +264,7 @@ def power_of_two(typing: Any, exponent: Any) -> tuple[Any, Generate]:
 
 
 def _add_operator(operation: Callable[[Any, Any], Any], instruction: str) -> None:
-    """Let `Lanes` be operated on with one another and with numbers, on either side."""
+    """Let an operator take `Lanes` on both sides, or `Lanes` and a number."""
 
     class Typing(AbstractTemplate):  # type: ignore[misc]
         def generic(self, arguments: Any, _: Any) -> Any:
@@ -297,7 +298,7 @@ def _pointer(context: Any, builder: ir.IRBuilder, array: Any, index: Any, argume
 
 
 def pointer_to(context: Any, builder: ir.IRBuilder, array: Any, index: Any, arguments: Any, registers: ir.Type) -> Any:
-    """To the element of `arguments[0]`, an array, at `arguments[1]`, a tuple: where `registers` begin."""
+    """A pointer to `registers` that begin at an element of an array: `arguments` are the array and its index."""
     unpacked = context.make_array(array)(context, builder, arguments[0])
     at = [
         context.cast(builder, value, index_type, types.intp)
@@ -323,7 +324,7 @@ def _store(builder: ir.IRBuilder, value: Any, pointer: Any, dtype: Any) -> None:
 
 
 def _narrow(builder: ir.IRBuilder, value: Any, dtype: Any) -> Any:
-    """As it is stored: in bfloat16 the nearest, of two the one whose last bit is 0."""
+    """The value in an array's format: the nearest bfloat16, of two equally near ones the one whose last bit is 0."""
     if dtype != types.uint16:
         return value
     bits = builder.bitcast(value, INTS)
@@ -341,13 +342,13 @@ def splat_to(builder: ir.IRBuilder, registers: ir.VectorType, number: Any) -> An
 
 
 def each_of_four(context: Any, builder: ir.IRBuilder, result: Any, operation: Callable[..., Any], *fours: Any) -> Any:
-    """The tuple of type `result` that `operation` makes of the first vectors of some tuples of four, the second, ..."""
+    """A tuple of type `result`: `operation` applied to the first vectors of all `fours`, to the second, and so on."""
     parts = [operation(*(builder.extract_value(four, i) for four in fours)) for i in range(4)]
     return context.make_tuple(builder, result, parts)
 
 
 def _as_fours(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> list[Any]:
-    """Four `Lanes` each, a number being that number everywhere."""
+    """The arguments as four `Lanes` each. A number is repeated."""
     return [
         value if kind == lanes4 else context.make_tuple(builder, lanes4, [splat_to(builder, FLOATS, value)] * 4)
         for value, kind in zip(arguments, signature.args, strict=True)
@@ -355,7 +356,7 @@ def _as_fours(context: Any, builder: ir.IRBuilder, signature: Any, arguments: An
 
 
 def _larger_magnitude(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
-    """As whole numbers, for among those the bits of NaN are the largest."""
+    """Compared as integers, because then the bits of NaN are the largest."""
     left, right = (builder.bitcast(_call(builder, "llvm.fabs", side), INTS) for side in (a, b))
     return builder.bitcast(builder.select(builder.icmp_signed(">", left, right), left, right), FLOATS)
 

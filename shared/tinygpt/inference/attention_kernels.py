@@ -1,4 +1,4 @@
-"""Attention of the compiled decoder: over keys and values that are kept in floats, or in int8 with a scale each.
+"""Attention of the compiled decoder, over keys and values in floats, or in int8 with a scale each.
 
 Shapes: S slots of capacity T, L layers, H heads, D head width.
 """
@@ -46,16 +46,16 @@ class Cache(NamedTuple):
     """Keys and values, in float32 or bfloat16."""
 
     keys: Any
-    """(S, L, H, T / 64, D, 64): 64 positions side by side, as 64 outputs are in a linear layer's weights."""
+    """(S, L, H, T / 64, D, 64): 64 positions are adjacent, like 64 outputs in a linear layer's weights."""
     values: Any
     """(S, L, H, T, D)"""
 
 
 class QuantisedCache(NamedTuple):
-    """Keys and values in int8: half of what is read of a long sequence in every step."""
+    """Keys and values in int8. With a long sequence they are half of what a step reads."""
 
     keys: NDArray[np.uint8]
-    """(S, L, H, T / 64, D / 4, 64, 4): `ZERO_POINT` too high, as weights are."""
+    """(S, L, H, T / 64, D / 4, 64, 4): stored `ZERO_POINT` too high, like weights."""
     key_scale: Floats
     """(S, L, H, T)"""
     values: NDArray[np.int8]
@@ -66,7 +66,7 @@ class QuantisedCache(NamedTuple):
 
 @by_types
 def keep(cache: Any, *_: Any) -> Any:
-    """Keep the keys and the values of a row, by its slot and its position."""
+    """Keep the keys and values of a row at its slot and position."""
     return keep_quantised if cache.instance_class is QuantisedCache else keep_floats
 
 
@@ -74,8 +74,8 @@ def keep(cache: Any, *_: Any) -> Any:
 def keep_floats(
     cache: Cache, projected: Floats, row: int, slot: int, layer: int, position: int, _: QuantisedRows
 ) -> None:
-    """An even position clears the value after it: `weighted_mean` reads both, and 0 times what a sequence before this
-    one left there may be NaN."""
+    """An even position clears the value after it. `weighted_mean` reads both, and 0 times what an earlier sequence left
+    there could be NaN."""
     _, _, heads, _, width = cache.values.shape
     for head in range(heads):
         key, value = (heads + head) * width, (2 * heads + head) * width
@@ -92,7 +92,7 @@ def keep_floats(
 def keep_quantised(
     cache: QuantisedCache, projected: Floats, row: int, slot: int, layer: int, position: int, quantised: QuantisedRows
 ) -> None:
-    """The first of sixteen positions clears the scales of all, for those ahead are multiplied by weights of 0."""
+    """The first of sixteen positions clears the scales of all, because those ahead are multiplied by weights of 0."""
     _, _, heads, _, width = cache.values.shape
     for head in range(heads):
         key, value = (heads + head) * width, (2 * heads + head) * width
@@ -111,8 +111,10 @@ def keep_quantised(
 
 @by_types
 def attend(cache: Any, *_: Any) -> Any:
-    """attended = of every head, the mean of the values up to the row's position, weighted by how well their keys match
-    the query: scores[s] = query . keys[s], 64 at a time, then softmax."""
+    """attended = for each head, the weighted mean of the values up to the row's position.
+
+    The weights are the softmax of scores[s] = query . keys[s], which are computed 64 at a time.
+    """
     return attend_quantised if cache.instance_class is QuantisedCache else attend_floats
 
 
@@ -170,7 +172,8 @@ def attend_quantised(
 
 @part
 def exponentiate(scores: Floats, count: int) -> Any:
-    """Replace `count` scores by exp(score - the largest), those after them up to a multiple of 16 by 0; the sum."""
+    """Replace `count` scores by exp(score - largest), and those after them, up to a multiple of 16, by 0. Returns the
+    sum."""
     most = splat(np.float32(-np.inf))
     for i in range(0, count, LANES):
         most = maximum(most, first_lanes(load(scores, (i,)), count - i, np.float32(-np.inf)))
@@ -195,7 +198,7 @@ def weighted_mean(
     attended: Floats,
     row: int,
 ) -> None:
-    """In four sums side by side: each addition would have to wait for the one before."""
+    """attended = the mean. It has four sums side by side, because in one sum each addition waits for the one before."""
     width = values.shape[4]
     for i in range(0, width, 2 * LANES):
         even0 = even1 = odd0 = odd1 = splat(np.float32(0.0))

@@ -1,11 +1,11 @@
-"""The transformer once more, as loops: what `model/transformer.py` says in tensors, compiled for a CPU.
+"""The transformer once more, as loops: what `model/` computes with tensors, compiled for decoding on a CPU.
 
-A call handles some rows, each of them one token: its slot, its position in the slot's sequence, its id. They may be the
-next tokens of many sequences (decoding) or many tokens of one prompt, in order (prefill). Whatever the rows, a row's
-result is made by the same operations in the same order: it does not depend, not by a bit, on what else is computed.
+A call handles rows. A row is one token: its slot, its position in the slot's sequence, its id. Rows may be the next
+tokens of many sequences (decode) or many tokens of one prompt, in order (prefill). A row's result always comes from the
+same operations in the same order, so it does not depend, not even in the last bit, on the other rows.
 
-Shapes: R rows, C width, H heads, D head width, L layers, V vocabulary, each width rounded up as `packed_weights.py`
-says and the rest of it filled with zeros.
+Shapes: R rows, C width, H heads, D head width, L layers, V vocabulary. Each width is rounded up as in
+`packed_weights.py`, and filled with zeros.
 """
 
 from typing import Any, NamedTuple
@@ -27,19 +27,19 @@ Integers = NDArray[np.int32]
 
 
 class Sequences(NamedTuple):
-    """What every slot remembers of its sequence, S slots of capacity T."""
+    """What S slots of capacity T keep of their sequences."""
 
     ids: Integers
     """(S, T)"""
     cache: Cache | QuantisedCache
     recent_projected: Floats
-    """(S, L, taps, 3 H D): inputs of the convolution before attention, position p at p modulo taps."""
+    """(S, L, taps, 3 H D): the last inputs of the convolution before attention. Position p is at p modulo taps."""
     recent_normed: Floats
-    """(S, MLPs, taps, C): of the one before the MLP."""
+    """(S, MLPs, taps, C): the same of the convolution before the MLP."""
 
 
 class Rows(NamedTuple):
-    """The rows of a call, and room for what is computed of them."""
+    """The rows of a call, and room for what is computed from them."""
 
     slot: Integers
     """(R,)"""
@@ -60,14 +60,14 @@ class Rows(NamedTuple):
     logits: Floats
     """(R, V)"""
     scores: Floats
-    """(T,): of one query."""
+    """(T,): scores of one query."""
     quantised: QuantisedRows
     """For layers, keys and values in int8."""
 
 
 @kernel_of_parts
 def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> None:
-    """Read the first `count` rows' tokens: their keys and values are kept, the stream is left in `rows.x`."""
+    """Read the tokens of the first `count` rows: keep their keys and values, leave the stream in `rows.x`."""
     embed(weights, sequences.ids, rows, count)
     without_mlp = len(weights.head_gain) - len(weights.expand.bias)
     for layer in range(len(weights.head_gain)):
@@ -78,14 +78,14 @@ def forward(weights: Weights, sequences: Sequences, rows: Rows, count: int) -> N
 
 @kernel_of_parts
 def compute_logits(weights: Weights, rows: Rows, count: int) -> None:
-    """From the stream to logits over each row's next token, in `rows.logits`."""
+    """Turn the stream into logits over each row's next token, in `rows.logits`."""
     layer_norm(rows.x, count, weights.final_norm, 0, weights.width, rows.normed)
     linear(weights.head, 0, rows.normed, count, rows.logits, rows.quantised)
 
 
 @inlined
 def embed(weights: Weights, ids: Integers, rows: Rows, count: int) -> None:
-    """The sum of a token's embedding, its position's where positions are learned, and its n-grams'."""
+    """x = the token's embedding, plus its position's if positions are learned, plus those of its n-grams."""
     for row in range(count):
         slot, position = rows.slot[row], rows.position[row]
         copy_row(weights.token_embedding, ids[slot, position], rows.x, row)
@@ -143,7 +143,7 @@ def attention(weights: Weights, sequences: Sequences, rows: Rows, count: int, la
 
 @inlined
 def mlp(weights: Weights, sequences: Sequences, rows: Rows, count: int, layer: int) -> None:
-    """Normalise, widen, GELU, narrow, add to the stream. `layer` counts those that have an MLP."""
+    """Normalise, expand, GELU, contract, add to the stream. `layer` counts only layers with an MLP."""
     layer_norm(rows.x, count, weights.mlp_norm, layer, weights.width, rows.normed)
     convolve(rows.normed, rows, count, weights.normed_convolution, layer, sequences.recent_normed)
     linear(weights.expand, layer, rows.normed, count, rows.hidden, rows.quantised)
@@ -164,8 +164,10 @@ def layer_norm(x: Floats, count: int, norm: Norm, layer: int, width: int, y: Flo
 
 @part
 def convolve(x: Floats, rows: Rows, count: int, weight: Floats, layer: int, recent: Floats) -> None:
-    """x[t] += sum over tap of weight[tap] * x[t - 1 - tap], the earlier ones from `recent`, which is brought up to
-    date (`model/convolution.py`). weight (L, taps, channels); without taps nothing is added."""
+    """x[t] += sum over tap of weight[tap] * x[t - 1 - tap] (`model/convolution.py`).
+
+    Earlier inputs come from `recent`, which is updated. weight is (L, taps, channels); without taps nothing is added.
+    """
     _, taps, channels = weight.shape
     for row in range(count if taps > 0 else 0):
         slot, position = rows.slot[row], rows.position[row]
@@ -189,8 +191,11 @@ def prepare(
     sine: Floats,
     position: int,
 ) -> None:
-    """Bring a head of a query or a key into the form whose products are scores: normalised if `normed_width` is not 0,
-    scaled, turned by its position, dimension i with dimension i + D / 2 (`model/positions.py`), if there are angles."""
+    """Prepare a head of a query or a key, so that products of both are scores.
+
+    It is normalised if `normed_width` is not 0, scaled by `gain`, and if there are angles rotated by its position:
+    dimension i with dimension i + D / 2 (`model/positions.py`).
+    """
     width = gain.shape[2]
     start, half = head * width, width // 2
     mean, inverse = np.float32(0.0), np.float32(1.0)

@@ -1,7 +1,7 @@
-"""Linear layers of the compiled decoder: products of rows with weights in floats, or of both quantised to int8.
+"""Linear layers of the compiled decoder: products of rows and weights in floats, or both quantised to int8.
 
-64 outputs are made at a time, and of four rows so that each weight is loaded once for the four: their sums, 16 vectors,
-stay in registers. Shapes: R rows; how weights lie stands in `packed_weights.py`.
+64 outputs of four rows are computed at a time, so that each weight is loaded once for the four. Their sums, 16 vectors,
+stay in registers. R is the number of rows; `packed_weights.py` describes the layout of weights.
 """
 
 from typing import Any, NamedTuple
@@ -40,20 +40,20 @@ Floats = NDArray[np.float32]
 
 
 class QuantisedRows(NamedTuple):
-    """Room for rows that are quantised, each by its own scale."""
+    """Room for rows that are quantised, each with a scale of its own."""
 
     bytes: NDArray[np.int8]
     """(R, the widest of what is quantised)"""
     scale: Floats
     """(R,): what a row's bytes are multiplied by."""
     correction: NDArray[np.int32]
-    """(R,): what a row's sums of products start from. The other side's bytes are stored `ZERO_POINT` too high, and this
-    takes it off again."""
+    """(R,): what a row's sums of products start from. The weights' bytes are stored `ZERO_POINT` too high, and this
+    corrects for it."""
 
 
 @by_types
 def linear(weights: Any, *_: Any) -> Any:
-    """y = x @ weight.T + bias of `count` rows, as the weights are stored."""
+    """y = x @ weight.T + bias for `count` rows, in the format of the weights."""
     return quantised_linear if weights.instance_class is QuantisedLinear else float_linear
 
 
@@ -99,7 +99,7 @@ def four_products(x: Floats, row: int, weight: Any, layer: int, group: int, star
 def quantised_linear(
     weights: QuantisedLinear, layer: int, x: Floats, count: int, y: Floats, quantised: QuantisedRows
 ) -> None:
-    """The sums of bytes' products are exact, and so the same in whatever order."""
+    """The sums of products of bytes are exact, so they are the same in any order."""
     for row in range(count):
         quantised.scale[row], quantised.correction[row] = quantise(x, row, 0, x.shape[1], quantised.bytes)
     weight = weights.weight
@@ -122,9 +122,9 @@ def quantised_linear(
 
 @part
 def quantise(x: Floats, row: int, first: int, width: int, bytes: Any) -> Any:
-    """bytes = x / scale, quantised, of `width` numbers from x[row, first] on; the largest becomes 127 or -127.
+    """bytes = x / scale, rounded, for `width` numbers, the first at x[row, first]. The largest becomes 127 or -127.
 
-    Returns the scale, NaN where a number is, and the `correction` of sums of their products.
+    Returns the scale, which is NaN if one of the numbers is, and the `correction` for sums of their products.
     """
     magnitudes = splat(np.float32(0.0))
     for i in range(first, first + width, LANES):
@@ -141,7 +141,7 @@ def quantise(x: Floats, row: int, first: int, width: int, bytes: Any) -> Any:
 
 @part
 def quantised_product(quantised: QuantisedRows, row: int, weight: Any, layer: int, group: int) -> Any:
-    """Eight inputs at a time, in two sums: each addition would have to wait for the one before."""
+    """Eight inputs at a time, in two sums, because in one sum each addition waits for the one before."""
     sums0, sums1 = splat_sums4(quantised.correction[row]), splat_sums4(np.int32(0))
     for i in range(0, weight.shape[2], 2):
         x0, x1 = splat_bytes(quantised.bytes, (row, 4 * i)), splat_bytes(quantised.bytes, (row, 4 * i + 4))

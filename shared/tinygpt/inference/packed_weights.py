@@ -1,7 +1,7 @@
-"""A model's weights as the compiled kernels read them: in the order of use, in few long arrays.
+"""A model's weights in the layout that the compiled kernels read: in the order of use, in few long arrays.
 
-Every width is rounded up to whole `Lanes` and what is added is 0, so that no loop has a remainder: C, 4 C and V to 64,
-half the width of a head to 16. Layers are stacked along a first dimension.
+Every width is rounded up and filled with zeros, so that no loop has a remainder: C, 4 C and V to a multiple of 64, half
+the width of a head to one of 16. Layers are stacked along the first dimension.
 """
 
 from collections.abc import Sequence
@@ -20,25 +20,25 @@ from tinygpt.model.transformer import TinyGPT
 
 Floats = NDArray[np.float32]
 ZERO_POINT = 128
-"""What stands for 0 where bytes are stored without a sign."""
+"""The byte that stands for 0 in bytes without a sign."""
 
 
 class Linear(NamedTuple):
-    """Linear layers of one kind, L of them."""
+    """L linear layers of one kind."""
 
     weight: Any
-    """(L, outputs / 64, inputs, 64): a product reads 64 outputs' weights in one go, from first to last."""
+    """(L, outputs / 64, inputs, 64): a product reads the weights of 64 outputs in memory order."""
     bias: Floats
     """(L, outputs)"""
 
 
 class QuantisedLinear(NamedTuple):
-    """The same in int8 (as in "LLM.int8()": Dettmers et al., 2022, without its outliers): the kernels quantise what
-    these layers are given as well, each row by its own scale."""
+    """L linear layers in int8 (as in "LLM.int8()": Dettmers et al., 2022, without its outliers). The kernels quantise
+    the inputs as well, each row with a scale of its own."""
 
     weight: NDArray[np.uint8]
-    """(L, outputs / 64, inputs / 4, 64, 4): four inputs side by side, whose products are summed at once. Bytes with a
-    sign, stored `ZERO_POINT` too high: so processors want one side of a product."""
+    """(L, outputs / 64, inputs / 4, 64, 4): four inputs are adjacent, and their products are summed at once. Signed
+    bytes, stored `ZERO_POINT` too high because processors want one side of a product unsigned."""
     bias: Floats
     """(L, outputs)"""
     scale: Floats
@@ -53,12 +53,12 @@ class Norm(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A whole model. What it does not have is an array with nothing in it."""
+    """A whole model. A part that the model does not have is an empty array."""
 
     width: int
     """C, not rounded up."""
     normed_head_width: int
-    """D, not rounded up, where queries and keys are normalised, else 0."""
+    """D, not rounded up, if queries and keys are normalised, else 0."""
     token_embedding: Floats
     """(V, C)"""
     position_embedding: Floats
@@ -81,10 +81,10 @@ class Weights(NamedTuple):
     projected_convolution: Floats
     """(L, taps, 3 H D)"""
     head_gain: Floats
-    """(L, 2 H, D): what queries, then keys are multiplied by: the scores' scale, then 1."""
+    """(L, 2 H, D): the factors of queries, which are the scores' scale, then those of keys, which are 1."""
     attention_output: Linear | QuantisedLinear
     mlp_norm: Norm
-    """Of the last layers that have an MLP, as all that follows."""
+    """This and what follows: of the layers that have an MLP, which are the last ones."""
     normed_convolution: Floats
     """(MLPs, taps, C)"""
     expand: Linear | QuantisedLinear
@@ -152,7 +152,7 @@ def pack(model: TinyGPT, format: WeightFormat) -> Weights:
 
 
 def _linear(layers: Sequence[tuple[Tensor, Tensor | None]], format: WeightFormat) -> Linear | QuantisedLinear:
-    """Pack layers, each a weight (outputs, inputs) and a bias (outputs), and bring the weights to their format."""
+    """Pack layers, each a weight (outputs, inputs) and a bias (outputs,), with the weights in `format`."""
     weight = _pad(torch.stack([weight.float() for weight, _ in layers]), WIDE, 1)
     biases = [_array(_pad(bias, WIDE, 0)) if bias is not None else np.zeros(weight.size(1), np.float32)
               for _, bias in layers]  # fmt: skip
@@ -163,7 +163,7 @@ def _linear(layers: Sequence[tuple[Tensor, Tensor | None]], format: WeightFormat
 
 
 def _quantised_linear(weight: Tensor, bias: Floats) -> QuantisedLinear:
-    """Of a weight (L, outputs, inputs)."""
+    """Quantise weights (L, outputs, inputs), each output with a scale of its own."""
     scale = weight.abs().amax(dim=2).clamp(min=1e-12) / 127
     rounded = (weight / scale.unsqueeze(2)).round() + ZERO_POINT
     by_four = _split(_split(rounded.to(torch.uint8), 2, BYTES_A_SUM), 1, WIDE)  # (L, outputs / 64, 64, inputs / 4, 4)
@@ -178,12 +178,12 @@ def _norm(norms: Sequence[nn.LayerNorm]) -> Norm:
 
 
 def _split(x: Tensor, dim: int, width: int) -> Tensor:
-    """The dimension `dim` as two, the second so wide."""
+    """Split the dimension `dim` in two, the second of which has this width."""
     return x.reshape(*x.shape[:dim], x.size(dim) // width, width, *x.shape[dim + 1 :])
 
 
 def _pad(x: Tensor, multiple: int, dim: int) -> Tensor:
-    """Zeros after x, along `dim`, up to a multiple."""
+    """Append zeros to x along `dim`, up to a multiple."""
     missing = -x.size(dim) % multiple
     if not missing:
         return x
