@@ -56,6 +56,16 @@ def test_content_is_synced_then_renamed_then_its_folder_is_synced(tmp_path: Path
     assert disk.events == [("file", len(content)), ("rename", "file"), ("folder", tmp_path.stat().st_ino)]
 
 
+def test_an_unfinished_file_lies_hidden_beside_its_target(tmp_path: Path) -> None:
+    """A rename is one step within a file system only, and whoever lists the folder can tell such files."""
+    with open_whole(tmp_path / "file") as file:
+        file.write(b"half")
+        (unfinished,) = tmp_path.iterdir()
+
+    assert unfinished.name.startswith(".file.")
+    assert unfinished.name.endswith(".part")
+
+
 def test_nothing_is_renamed_if_the_content_could_not_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_whole(tmp_path / "file", "old")
 

@@ -104,8 +104,17 @@ def _choose_mutants(target: Target, db: WorkDB, files: list[Path], sample: int) 
 
 
 def _is_wanted(mutation: MutationSpec, operators: frozenset[str], target: Target) -> bool:
+    if _is_star_of_signature(mutation):
+        return False
     is_constant = mutation.operator_name == "core/NumberReplacer" and mutation.definition_name is None
-    return mutation.operator_name in operators and (target.constants or not is_constant)
+    return bool(mutation.operator_name in operators and (target.constants or not is_constant))
+
+
+def _is_star_of_signature(mutation: MutationSpec) -> bool:
+    """The bare `*` among parameters, which Cosmic Ray takes for a product."""
+    line, column = mutation.start_pos
+    lines = Path(mutation.module_path).read_text().splitlines()
+    return bool(lines[line - 1].startswith("*,", column))
 
 
 def _place(mutation: MutationSpec) -> tuple[str, str, int]:

@@ -22,7 +22,7 @@ TARGETS = (
         (f"{LIBRARY}/training/optimizer.py", f"{LIBRARY}/training/muon.py", f"{LIBRARY}/training/rowwise_adagrad.py"),
         ("tests/training/test_optimizer_step.py", "tests/training/test_muon.py", "tests/training/test_rowwise*.py"),
     ),
-    Target("loss", (f"{LIBRARY}/training/loss.py",), ("tests/training/test_loss*.py",)),
+    Target("loss", (f"{LIBRARY}/training/loss.py",), ("tests/training/test_loss_*.py", "tests/training/test_loss.py")),
     Target("schedule", (f"{LIBRARY}/training/schedule.py",), ("tests/training/test_schedule.py",)),
     Target("checkpoint", (f"{LIBRARY}/model/checkpoint.py",), ("tests/model/test_checkpoint*.py",)),
     Target("durable", (f"{LIBRARY}/durable.py",), ("tests/test_durable*.py",)),
@@ -42,7 +42,11 @@ TARGETS = (
         ("tests/inference/test_sampling*.py",),
         environment={"NUMBA_DISABLE_JIT": "1"},  # mutants in Python, or each would be compiled
     ),
-    Target("stop_strings", (f"{LIBRARY}/inference/stop_strings.py",), ("tests/inference/test_stop_strings*.py",)),
+    Target(
+        "stop_strings",
+        (f"{LIBRARY}/inference/stop_strings.py",),
+        ("tests/inference/test_stop_strings*.py", "tests/inference/test_ready_tokens.py"),
+    ),
     Target(
         "scheduler",
         (f"{LIBRARY}/inference/scheduler.py",),
