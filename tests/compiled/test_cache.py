@@ -121,7 +121,7 @@ def test_where_there_is_no_place_for_it_nothing_is_kept(tmp_path: Path) -> None:
     assert log.count("kernel_cache_unusable") == 1
 
 
-def test_an_edit_to_what_kernels_are_made_of_compiles_them_anew_and_no_other_edit_does(tmp_path: Path) -> None:
+def test_only_an_edit_to_what_kernels_are_made_of_compiles_them_anew(tmp_path: Path) -> None:
     library, cache = tmp_path / "library", tmp_path / "cache"
     shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("__pycache__"))
 
@@ -164,7 +164,7 @@ def test_every_file_that_kernels_are_made_of_is_among_the_sources_and_no_other()
     assert needed == set(SOURCES)
 
 
-def test_of_older_versions_the_newest_three_stay_and_what_is_not_the_caches_own_is_left_alone(cache: Path) -> None:
+def test_the_newest_three_older_versions_stay_and_foreign_files_are_left_alone(cache: Path) -> None:
     current = only_folder(cache).name
     os.utime(only_folder(cache), (0, 0))
     for age, name in enumerate(("notes", *(f"kernels-{i}" for i in range(5)))):

@@ -104,7 +104,7 @@ def test_retrieval_and_silence_are_counted() -> None:
     assert report.overall.system.unanswered_share == 0.5
 
 
-def test_a_prompt_longer_than_a_request_may_have_is_unanswered_and_the_others_are_judged() -> None:
+def test_a_prompt_that_is_too_long_is_unanswered_and_the_others_are_judged() -> None:
     too_long = row("p" * 30_000, "1", "assert True")
 
     report = evaluate(ScriptedGenerator(ANSWERS, TRAINING), [too_long, ROWS[2]], workers=1)
@@ -188,7 +188,7 @@ def test_progress_comes_with_its_phase_and_an_interrupt_leaves_nothing() -> None
     assert not [child for child in left if "tinygpt.eval" in str(child.cmdline())]
 
 
-def test_each_prompt_gets_the_answers_that_it_would_get_alone_whatever_is_asked_beside_it() -> None:
+def test_each_prompt_gets_the_answers_that_it_would_get_alone() -> None:
     scripted = ScriptedGenerator({row.prompt: row.code for row in ROWS})
     generator = CodeGenerator(scripted.model, scripted.tokenizer, RetrievalIndex(TRAINING), model_id="real", slots=3)
     prompts = ["n", "ys", "the", "sum of", "list", "of", "even", "is", "a prompt that is far too long for it" * 9]
