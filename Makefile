@@ -7,7 +7,7 @@ ROWS := data/train.jsonl
 PYTEST := $(BIN)/python -m pytest -m "not e2e" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format unit coverage fuzz mutants smoke e2e test-tracking bench-train bench-decode bench-soak bench-rows up down lock clean
+.PHONY: help install run test lint check-data format unit coverage fuzz mutants smoke e2e test-tracking bench-train bench-decode bench-soak bench-rows up down lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -35,7 +35,6 @@ _LENGTHS = (1, 8, 64, 200, 4096)
 _GROWTH = 1.1
 """Largest ratio of the memory at the end to that after a fifth that still counts as flat."""
 _SETTLES_WITHIN = 30.0
-_RELOAD_CLIENTS = 32
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class GatewaySettings(Settings):
         default=("http://127.0.0.1:8001",), description="Addresses of the model servers, separated by commas."
     )
     request_timeout: float = Field(
-        default=30.0, gt=0, le=600, description="Most seconds that a request may take, streaming included."
+        default=30.0, gt=0, le=600, description="Maximum seconds for a request, streaming included."
     )
     max_in_flight: int = Field(
         default=64, ge=1, le=4096, description="Requests that the model servers work on at once."
@@ -38,7 +38,7 @@ class GatewaySettings(Settings):
         description="Keys and their scopes: `key:generate,train;key:generate`. Empty: no key is needed.",
     )
     rate_limit: str = Field(
-        default="", description="Most requests per key (or per address), such as `60/minute`. Empty: no limit."
+        default="", description="Maximum requests per key (or per address), such as `60/minute`. Empty: no limit."
     )
     quick_start: bool = Field(default=True, description="If the volume has no model, train one at start-up.")
     gateway_drain_seconds: int = Field(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from services.trainer.promotion import judge
+from services.trainer.promotion import decide_promotion
 from services.trainer.reporter import RunReporter, StopCause
 from services.trainer.scoring import ScoringStopped, score
 from services.trainer.settings import TrainerSettings
@@ -129,7 +129,7 @@ class _Job:
         return _Outcome(
             metrics=result.metrics,
             hyperparameters=asdict(best.model.config),
-            promotion=judge(self.volume, self.lease.run_id, best, split.held_out, request.promote, poll),
+            promotion=decide_promotion(self.volume, self.lease.run_id, best, split.held_out, request.promote, poll),
             evaluation=score(best, request, split, poll),
         )
 

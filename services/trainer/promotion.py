@@ -17,7 +17,7 @@ from tinygpt.training.loss import bits_per_character, validation_loss
 log = structlog.get_logger()
 
 
-def judge(
+def decide_promotion(
     volume: Volume,
     run_id: str,
     challenger: Checkpoint,

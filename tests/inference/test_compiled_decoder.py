@@ -235,9 +235,7 @@ def share_right(decoder: CompiledDecoder) -> float:
 
 
 @pytest.mark.parametrize("weights", ["bfloat16", "int8"])
-def test_shorter_weights_change_the_loss_by_less_than_half_a_percent(
-    learnt: TinyGPT, weights: WeightFormat
-) -> None:
+def test_shorter_weights_change_the_loss_by_less_than_half_a_percent(learnt: TinyGPT, weights: WeightFormat) -> None:
     exact = CompiledDecoder(learnt, TOKENIZER, slots=1)
     rounded = CompiledDecoder(learnt, TOKENIZER, slots=1, weights=weights)
 

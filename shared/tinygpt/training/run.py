@@ -187,7 +187,8 @@ class _TrainingRun:
         if self.world.is_first:
             if reason is not StopReason.STOP_REQUESTED and state.evaluated_at != state.step:
                 self._evaluate(pool)  # the time ran out during the last step
-            self._save_last()
+            else:
+                self._save_last()
         ended = reason
         self.listeners.notify(lambda callback: callback.on_end(self.progress(), ended))
         metrics = metrics_of(state, self.data, len(self.held_out), self.elapsed, reason)

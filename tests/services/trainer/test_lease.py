@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from services.trainer.job import run_training
-from services.trainer.promotion import judge
+from services.trainer.promotion import decide_promotion
 from services.trainer.reporter import RunReporter
 from services.trainer.settings import TrainerSettings
 from tests.conftest import free_port, running_redis, wait_until
@@ -98,9 +98,9 @@ def test_redis_away_for_a_moment_at_the_end_of_a_run_is_no_failure(
 
         def judge_and_lose_redis(*args: Any) -> Promotion:
             first.close()
-            return judge(*args)
+            return decide_promotion(*args)
 
-        monkeypatch.setattr("services.trainer.job.judge", judge_and_lose_redis)
+        monkeypatch.setattr("services.trainer.job.decide_promotion", judge_and_lose_redis)
 
         def come_back() -> None:
             for _ in range(6):  # long enough for a client that asks just once to have given up

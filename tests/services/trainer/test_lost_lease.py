@@ -10,7 +10,7 @@ import pytest
 
 from services.trainer import job
 from services.trainer.job import run_training
-from services.trainer.promotion import judge
+from services.trainer.promotion import decide_promotion
 from tests.services.conftest import ROWS, StoreModel
 from tinygpt.contracts.runs import RunState, TrainRequest
 from tinygpt.data.rows import write_rows
@@ -45,7 +45,7 @@ def run_id(runs: RunStore, volume: Volume, tmp_path: Path) -> str:
     return record.run_id
 
 
-@pytest.mark.parametrize("phase", ["judge", "score"])
+@pytest.mark.parametrize("phase", ["decide_promotion", "score"])
 def test_a_lease_lost_after_training_promotes_nothing(
     runs: RunStore, volume: Volume, run_id: str, store_model: StoreModel, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
@@ -101,9 +101,9 @@ def test_a_run_cancelled_while_its_model_is_judged_is_not_promoted(
         runs.cancel(run_id)
         monkeypatch.setattr("services.trainer.reporter._POLL_SECONDS", 0.0)
         arguments[-1]()  # as between two batches of a longer judgement
-        return judge(*arguments)
+        return decide_promotion(*arguments)
 
-    monkeypatch.setattr(job, "judge", cancel_then_judge)
+    monkeypatch.setattr(job, "decide_promotion", cancel_then_judge)
     run_training(run_id)
 
     assert runs.get(run_id).state is RunState.CANCELLED

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.trainer.promotion import judge
+from services.trainer.promotion import decide_promotion
 from tests.services.conftest import ROWS, StoreModel
 from tests.services.trainer.conftest import NewRun, trained
 from tinygpt.contracts.models import BEST_CHECKPOINT
@@ -58,6 +58,6 @@ def test_a_run_lost_after_its_promotion_and_judged_again_stays_promoted(
     volume.promote(store_model("r-1"))
     volume.promote(store_model("r-2"))
     challenger = load_checkpoint(volume.run("r-2") / BEST_CHECKPOINT)
-    verdict = judge(volume, "r-2", challenger, ROWS, "auto", lambda: None)
+    verdict = decide_promotion(volume, "r-2", challenger, ROWS, "auto", lambda: None)
     assert verdict.promoted
     assert volume.promote("r-2").previous == "r-1"

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 import torch
 
-from services.trainer.promotion import judge
+from services.trainer.promotion import decide_promotion
 from tests.services.conftest import StoreModel, write_manifest
 from tinygpt.contracts.errors import LeaseLost
 from tinygpt.contracts.models import BEST_CHECKPOINT
@@ -59,7 +59,7 @@ def bits(checkpoint: Checkpoint, rows: list[Row]) -> float:
 def verdict(
     volume: Volume, challenger: Checkpoint, rows: list[Row], mode: Literal["auto", "always", "never"] = "auto"
 ) -> Promotion:
-    return judge(volume, "r-new", challenger, rows, mode, lambda: None)
+    return decide_promotion(volume, "r-new", challenger, rows, mode, lambda: None)
 
 
 @pytest.mark.parametrize("contexts", [(FITS_ALL, FITS_SHORT), (FITS_SHORT, FITS_ALL)], ids=str)
@@ -134,4 +134,4 @@ def test_the_lease_is_looked_after_while_models_are_scored(volume: Volume, serve
         raise LeaseLost("another worker has it")
 
     with pytest.raises(LeaseLost):
-        judge(volume, "r-new", model(FITS_ALL, 1), ROWS, "auto", lost)
+        decide_promotion(volume, "r-new", model(FITS_ALL, 1), ROWS, "auto", lost)

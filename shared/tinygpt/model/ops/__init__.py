@@ -3,8 +3,9 @@
 Each operation is one function here. Its file has three parts: the reference in torch, the compiled version with its
 gradient, and the function that picks one of them. The modules of the network hold weights and call these functions.
 
-The compiled versions (`training_kernels.py`) need a CPU, fp32 or bf16, and widths that are multiples of 16; the
-references take all else: a cache, a GPU, a machine without numba. Both compute the same up to rounding.
+The compiled versions (`training_kernels.py`) need a CPU, fp32 or bf16, and widths that are multiples of 16. Each
+function says what else it needs. The references take the rest: a cache, a GPU, inference mode, a machine without numba.
+Both compute the same up to rounding.
 
 Shapes: B batch, T time, S positions attended to, C width, H heads, D = C / H, K taps of a convolution.
 """
