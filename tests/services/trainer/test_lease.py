@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -96,19 +97,21 @@ def test_redis_away_for_a_moment_at_the_end_of_a_run_is_no_failure(
         runs = RunStore(decoding, training_queue(plain))
         run_id = runs.create(TrainRequest.model_validate(SHORT), dataset)[0].run_id
 
-        def judge_and_lose_redis(*args: Any) -> Promotion:
+        lost = threading.Event()
+
+        def decide_and_lose_redis(*args: Any) -> Promotion:
             first.close()
+            lost.set()
             return decide_promotion(*args)
 
-        monkeypatch.setattr("services.trainer.job.decide_promotion", judge_and_lose_redis)
+        monkeypatch.setattr("services.trainer.job.decide_promotion", decide_and_lose_redis)
 
         def come_back() -> None:
             for _ in range(6):  # long enough for a client that asks just once to have given up
                 assert not _answers(decoding)
             second.enter_context(running_redis(folder, port))
 
-        # The manifest is the last thing that is written before the end is recorded.
-        back = when((volume.run(run_id) / "manifest.json").exists, come_back)
+        back = when(lost.is_set, come_back)
         run_training(run_id)
         back.join()
         assert runs.get(run_id).state is RunState.SUCCEEDED
