@@ -1,6 +1,7 @@
 """Every family: its phrasings, its slots, and a check that passes right code and fails wrong code."""
 
 import builtins
+import time
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -71,6 +72,16 @@ def test_right_code_passes() -> None:
     for family in FAMILIES:
         for drawn in draws(family, 1 if family.wording else 3):
             assert passes(drawn.code, drawn.check), f"{drawn.prompt}\n{drawn.code}\n{drawn.check}"
+
+
+def test_checks_put_back_what_they_replace() -> None:
+    before = time.sleep, builtins.input
+    for family in FAMILIES:
+        if "time.sleep = " in family.check or "builtins.input = " in family.check:
+            (drawn,) = draws(family, 1)
+            assert passes(drawn.code, drawn.check)
+            assert not passes("raise ValueError", drawn.check)
+            assert (time.sleep, builtins.input) == before, family.name
 
 
 def test_none_and_a_function_that_returns_none_fail() -> None:

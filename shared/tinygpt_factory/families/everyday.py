@@ -1553,7 +1553,8 @@ FUNCTIONS = (
     _e(
         "sleep",
         "time.sleep($c)",
-        "slept = []\ntime.sleep = slept.append\neval(code)\nassert slept == [$c]",
+        "slept, own = [], time.sleep\ntime.sleep = slept.append\n"
+        "try:\n    eval(code)\nfinally:\n    time.sleep = own\nassert slept == [$c]",
         "!wait <c> seconds",
         "!sleep <c> seconds",
         "!sleep for <c> seconds",

@@ -846,6 +846,14 @@ def _bare(name: str, ways: str, code: str, check: str, imports: str = "", weight
     )
 
 
+def _typed(text: str, fact: str) -> str:
+    """The check of an answer that asks for input: with this text typed, the fact must hold."""
+    return (
+        f'import builtins\nown = builtins.input\nbuiltins.input = lambda *_: "{text}"\n'
+        f"try:\n    exec(code, globals())\nfinally:\n    builtins.input = own\nassert {fact}"
+    )
+
+
 def _always(expected: str) -> str:
     return f"assert {{eval(code) for _ in range(500)}} == {expected}"
 
@@ -1006,14 +1014,14 @@ BARE = (
         "ask_name",
         "ask the user for (his|their|a|the) name|input a name|read a name from the user|get a name from the user",
         'name = input("Name: ")',
-        'import builtins\nbuiltins.input = lambda *_: "Ann"\nexec(code, globals())\nassert name == "Ann"',
+        _typed("Ann", 'name == "Ann"'),
     ),
     _bare(
         "ask_number",
         "ask the user for a number|input a number|read a number from the user|get a number from the user|"
         "take a number as input",
         'n = int(input("Number: "))',
-        'import builtins\nbuiltins.input = lambda *_: "42"\nexec(code, globals())\nassert n == 42',
+        _typed("42", "n == 42"),
     ),
     _bare(
         "quit",
